@@ -244,6 +244,12 @@ class QueuedInput:
     type: str
     data: bytes
     seq: int | None = None
+    thread_id: str | None = None
+    answers: str | None = None
+
+    def draft(self, *, private: bytes | None = None) -> EventDraft:
+        """The event that admits this input: the same bytes, with a time where the null was."""
+        return EventDraft(self.id, self.type, self.data.removesuffix(b"null}"), self.thread_id, self.answers, private)
 
 
 class Log(Protocol):
@@ -273,7 +279,15 @@ class Log(Protocol):
         ...
 
     async def inputs(self, session_id: str, *, after: int = 0, waiting: bool = True) -> list[QueuedInput]:
-        """Inputs with n beyond `after`, by n; only those not admitted yet when `waiting`."""
+        """Inputs with n beyond `after`, by n; only those not admitted yet when `waiting`.
+
+        Who wants inputs and events reads the inputs first: one that is admitted in between is then seen twice under one
+        id, and never missed.
+        """
+        ...
+
+    async def last_input(self, session_id: str) -> int:
+        """The n of the newest input, 0 where there is none: where a tail begins that attaches now."""
         ...
 
 
@@ -337,9 +351,13 @@ class Replay:
 
 
 class Keys(Protocol):
-    async def find(self, key_hash: str) -> KeyRow | None: ...
+    async def find(self, key_hash: str) -> KeyRow | None:
+        """The key in force with this hash; None for an unknown or a revoked one."""
+        ...
 
-    async def list(self, workspace_id: str) -> list[KeyRow]: ...
+    async def list(self, workspace_id: str) -> list[KeyRow]:
+        """Oldest first, revoked ones too."""
+        ...
 
     async def replay(self, workspace_id: str, key: str, path: str, *, since: str) -> Replay | None: ...
 
@@ -357,7 +375,10 @@ class Blob:
 
 class Blobs(Protocol):
     async def put(self, chunks: AsyncIterator[bytes], *, limit_bytes: int) -> Blob:
-        """Stores durably before it returns. Raises ValueError beyond `limit_bytes`, StoreFull on a full disk."""
+        """Stores durably before it returns. Raises ValueError beyond `limit_bytes`, StoreFull on a full disk.
+
+        The same content is stored once, so who deletes must know that nothing else refers to it.
+        """
         ...
 
     def read(self, sha256: str, *, chunk_bytes: int = 1 << 16) -> AsyncIterator[bytes]:
@@ -365,7 +386,10 @@ class Blobs(Protocol):
         ...
 
     def path(self, sha256: str) -> str | None:
-        """Where the bytes lie on this host, for read-only mounts; None where the store has no files."""
+        """Where the bytes lie on this host, for read-only mounts; None where the store has no files.
+
+        Whether they are there is not looked up.
+        """
         ...
 
     async def delete(self, sha256: str) -> None: ...
@@ -403,6 +427,11 @@ def session_topic(session_id: str) -> str:
     return f"session:{session_id}"
 
 
+def input_topic(session_id: str) -> str:
+    """Hinted at when a client gave the session something, so that a running brain looks up."""
+    return f"inputs:{session_id}"
+
+
 def preview_topic(session_id: str) -> str:
     """Carries `event_start` / `event_delta` frames; never stored."""
     return f"preview:{session_id}"
@@ -429,7 +458,8 @@ class Store(Protocol):
     async def commit(self, batch: Batch) -> list[list[Row]]:
         """Writes the batch durably, then publishes its hints. Returns what each statement returned.
 
-        Raises Fenced, Conflict, StoreFull.
+        Raises Fenced, Conflict, StoreFull. A caller that is cancelled while it waits does not know the outcome: the
+        write goes on.
         """
         ...
 

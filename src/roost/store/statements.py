@@ -6,7 +6,7 @@ Every function here has a query of the same name in each dialect's `queries.sql`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from typing import Any
 
 from roost.store.protocols import (
     WAKE_TOPIC,
@@ -20,20 +20,30 @@ from roost.store.protocols import (
     SessionRow,
     Statement,
     Status,
+    input_topic,
     session_topic,
 )
 from roost.wire.events.event import Event
+
+_UPDATED = ("workspace_id", "kind", "id", "body", "number", "updated_at", "archived_at", "private")
+_QUEUED = ("id", "type", "head", "thread_id", "answers")
+
+
+def _fields(row: Any, names: Sequence[str] = ()) -> dict[str, Any]:
+    """The fields of a flat dataclass with slots. `dataclasses.asdict` copies deeply, and takes five times as long."""
+    return {name: getattr(row, name) for name in names or row.__slots__}
+
 
 # --- objects --------------------------------------------------------------------------------------------------------
 
 
 def object_insert(row: ObjectRow) -> Statement:
-    return Statement("object_insert", asdict(row), rows=1)
+    return Statement("object_insert", _fields(row), rows=1)
 
 
 def object_update(row: ObjectRow, *, was_updated_at: str) -> Statement:
     """Replaces body, number, updated_at, archived_at and private, if nobody changed the object since it was read."""
-    return Statement("object_update", asdict(row) | {"was_updated_at": was_updated_at}, rows=1)
+    return Statement("object_update", _fields(row, _UPDATED) | {"was_updated_at": was_updated_at}, rows=1)
 
 
 def object_delete(workspace_id: str, kind: str, id: str) -> Statement:
@@ -58,7 +68,7 @@ def environment_unused(environment_id: str) -> Statement:
 
 
 def session_insert(row: SessionRow) -> Statement:
-    return Statement("session_insert", asdict(row), rows=1)
+    return Statement("session_insert", _fields(row), rows=1)
 
 
 def session_update(
@@ -79,7 +89,10 @@ def session_update(
 
 
 def session_quiet(id: str) -> Statement:
-    """Holds the batch to a session that is not running, and fences out a late brain by raising the epoch."""
+    """Holds the batch to a session that is idle or terminated, and fences out a late brain by raising the epoch.
+
+    A brain that had just claimed it for new input is fenced out too, and the session is due again at once.
+    """
     return Statement("session_quiet", {"id": id}, rows=1)
 
 
@@ -112,7 +125,7 @@ def session_progress(id: str, *, status: Status, usage: bytes, running_since: st
 
 def draft(event: Event, *, answers: str | None = None, private: bytes | None = None) -> EventDraft:
     """An event, ready to be appended or queued."""
-    return EventDraft(event.id, event.kind, event.head(), answers=answers, private=private)
+    return EventDraft(event.id, event.type, event.head(), answers=answers, private=private)
 
 
 def append(session_id: str, events: Sequence[EventDraft], *, now: str) -> tuple[Statement, ...]:
@@ -127,7 +140,7 @@ def append(session_id: str, events: Sequence[EventDraft], *, now: str) -> tuple[
     inserts = (
         Statement(
             "event_insert",
-            asdict(event) | {"session_id": session_id, "back": len(events) - 1 - place},
+            _fields(event) | {"session_id": session_id, "back": len(events) - 1 - place},
             rows=1,
         )
         for place, event in enumerate(events)
@@ -136,9 +149,11 @@ def append(session_id: str, events: Sequence[EventDraft], *, now: str) -> tuple[
 
 
 def enqueue(session_id: str, inputs: Sequence[EventDraft], *, now: str) -> tuple[Statement, ...]:
-    """Queues inputs behind those already waiting. Each insert returns (n,)."""
+    """Queues inputs behind those already waiting. Each insert returns (n,). Raises ValueError for a private part."""
+    if any(draft.private is not None for draft in inputs):
+        raise ValueError("an input has no private part before it is admitted")
     return tuple(
-        Statement("input_insert", asdict(draft) | {"session_id": session_id, "received_at": now}, rows=1)
+        Statement("input_insert", _fields(draft, _QUEUED) | {"session_id": session_id, "received_at": now}, rows=1)
         for draft in inputs
     )
 
@@ -165,7 +180,10 @@ def release(claim: Claim, *, seen_wake_no: int, wake_at: str | None) -> Statemen
 
 
 def hints(session_id: str, *, wakes: bool = False) -> tuple[str, ...]:
-    return (session_topic(session_id), WAKE_TOPIC) if wakes else (session_topic(session_id),)
+    """Whom to tell: those who follow the session and, for what a client sent, its brain."""
+    if wakes:
+        return (session_topic(session_id), input_topic(session_id), WAKE_TOPIC)
+    return (session_topic(session_id),)
 
 
 def fenced(claim: Claim, *statements: Statement, wakes: bool = False) -> Batch:
@@ -177,7 +195,7 @@ def fenced(claim: Claim, *statements: Statement, wakes: bool = False) -> Batch:
 
 
 def key_insert(row: KeyRow, key_hash: str) -> Statement:
-    return Statement("key_insert", asdict(row) | {"key_hash": key_hash}, rows=1)
+    return Statement("key_insert", _fields(row) | {"key_hash": key_hash}, rows=1)
 
 
 def key_revoke(workspace_id: str, id: str, *, at: str) -> Statement:
@@ -185,10 +203,13 @@ def key_revoke(workspace_id: str, id: str, *, at: str) -> Statement:
 
 
 def replay_insert(workspace_id: str, key: str, path: str, replay: Replay, *, now: str) -> Statement:
-    """Records the answer with the write it belongs to; Conflict when the key was used in the meantime."""
+    """Records the answer with the write it belongs to; Conflict when the key was used in the meantime.
+
+    Put `replays_expire` before it in the batch, or a key that outlived its time still counts as used.
+    """
     return Statement(
         "replay_insert",
-        {"workspace_id": workspace_id, "key": key, "path": path, "created_at": now} | asdict(replay),
+        {"workspace_id": workspace_id, "key": key, "path": path, "created_at": now} | _fields(replay),
         rows=1,
     )
 

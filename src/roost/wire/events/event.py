@@ -21,12 +21,8 @@ class Event(Wire):
     """A stored event. `id` is drawn when the object is made, so that others can refer to it before it is written."""
 
     id: str = Field(default_factory=event_id)
-
-    @property
-    def kind(self) -> str:
-        """The `type` on the wire; every subclass declares it as a literal field."""
-        kind: str = self.type  # type: ignore[attr-defined]
-        return kind
+    type: str
+    """Every subclass narrows it to its own name; declared here so that it stands second in the JSON."""
 
     def head(self) -> bytes:
         """The event's JSON up to and including `"processed_at":`."""

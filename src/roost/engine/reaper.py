@@ -1,0 +1,61 @@
+"""Removes sandboxes that no session owns any more: a deleted session's, or one left by a server that is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from roost.store.protocols import Store
+
+log = logging.getLogger(__name__)
+
+
+class Sandboxes(Protocol):
+    """What the reaper needs of the hands."""
+
+    async def living(self) -> Sequence[str]:
+        """The sessions that have a sandbox, or files of one, on this host."""
+        ...
+
+    async def forget(self, session_id: str) -> None:
+        """Ends the session's sandbox and removes its files."""
+        ...
+
+
+class Reaper:
+    """Looks at start and then every `every_s` seconds."""
+
+    def __init__(self, store: Store, sandboxes: Sandboxes, *, every_s: float) -> None:
+        self._store = store
+        self._sandboxes = sandboxes
+        self._every_s = every_s
+        self._loop: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._loop = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._loop:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.reap()
+            except Exception:
+                log.exception("looking for sandboxes without a session failed")
+            await asyncio.sleep(self._every_s)
+
+    async def reap(self) -> list[str]:
+        """One look; returns the sessions whose sandboxes were removed."""
+        # Sandboxes are listed first: one that starts after this line belongs to a session that is seen below.
+        living = await self._sandboxes.living()
+        owned = await self._store.sessions.ids() if living else set()
+        orphans = [session_id for session_id in living if session_id not in owned]
+        for session_id in orphans:
+            await self._sandboxes.forget(session_id)
+            log.info("removed the sandbox of %s, which is no session any more", session_id)
+        return orphans
