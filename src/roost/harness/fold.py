@@ -11,6 +11,7 @@ Order is by causality, not by position:
 * an answer belongs to its call, by id, wherever in the log it stands;
 * whatever else arrives between a span's start and its end was not seen by that request, so it takes its place after
   the reply;
+* a system message stands directly before the reply that saw it, since the Messages API takes it nowhere else;
 * inputs that were flushed by an exhausted error never enter a request.
 
 Everything here is pure: the same events give the same state, in one go or in pieces.
@@ -27,7 +28,7 @@ import orjson
 
 from roost.core.clock import parse_timestamp
 from roost.store.protocols import Status, StoredEvent
-from roost.wire.messages import Block, Message, Role
+from roost.wire.messages import Block, Message
 
 CUT_OFF_NOTE = (
     "Your last reply reached the output limit in the middle of a tool call, so that call was dropped and did not run. "
@@ -83,14 +84,6 @@ class Usage:
 
 
 @dataclass
-class Said:
-    """Content waiting for the next request: one entry of `messages` in the making."""
-
-    role: Role
-    blocks: list[Block]
-
-
-@dataclass
 class State:
     """Where a session stands after the events folded so far."""
 
@@ -100,8 +93,11 @@ class State:
     parked: tuple[str, ...] = ()
     """The calls that the last idle said it waits for."""
     messages: list[Message] = field(default_factory=list)
-    waiting: list[Said] = field(default_factory=list)
-    """Said since the last request began, in order."""
+    """What was said before the last request began, and the replies; never changed, only added to."""
+    waiting: list[Block] = field(default_factory=list)
+    """What the user said since."""
+    notes: list[Block] = field(default_factory=list)
+    """System messages that no reply has followed yet."""
     span: str | None = None
     """The id of the open model request."""
     calls: dict[str, Call] = field(default_factory=dict)
@@ -127,6 +123,11 @@ class State:
     def open_calls(self) -> list[Call]:
         return [call for call in self.calls.values() if not call.answered]
 
+    @property
+    def noted(self) -> tuple[Message, ...]:
+        """What ends the next request: the system messages that wait for a reply, as one."""
+        return (Message("system", tuple(self.notes)),) if self.notes else ()
+
     def apply(self, events: Iterable[StoredEvent]) -> None:
         """Folds further events in; those already folded are passed over."""
         for event in events:
@@ -147,26 +148,19 @@ def fold(events: Iterable[StoredEvent]) -> State:
 # --- what was said ---------------------------------------------------------------------------------------------------
 
 
-def _say(state: State, role: Role, blocks: Iterable[Block]) -> None:
-    if state.waiting and state.waiting[-1].role == role:
-        state.waiting[-1].blocks.extend(blocks)
-    else:
-        state.waiting.append(Said(role, list(blocks)))
-
-
 def _flushed(event: StoredEvent) -> bool:
     return event.private is not None and bool(orjson.loads(event.private).get("flushed"))
 
 
 def _user_message(state: State, event: StoredEvent, data: Mapping[str, Any]) -> None:
     if not _flushed(event):
-        _say(state, "user", data["content"])
+        state.waiting += data["content"]
         state.model_owes = True
 
 
 def _system_message(state: State, event: StoredEvent, data: Mapping[str, Any]) -> None:
     if not _flushed(event):
-        _say(state, "system", data["content"])
+        state.notes += data["content"]
 
 
 # --- model requests --------------------------------------------------------------------------------------------------
@@ -174,14 +168,9 @@ def _system_message(state: State, event: StoredEvent, data: Mapping[str, Any]) -
 
 def _request_start(state: State, event: StoredEvent, data: Mapping[str, Any]) -> None:
     answers = [call.answer for call in state.calls.values() if call.answer is not None]
-    if answers:
-        if state.waiting and state.waiting[0].role == "user":
-            state.waiting[0].blocks[:0] = answers
-        else:
-            state.waiting.insert(0, Said("user", answers))
-    state.messages.extend(Message(said.role, tuple(said.blocks)) for said in state.waiting)
-    state.waiting.clear()
-    state.calls = {}
+    if said := (*answers, *state.waiting):
+        state.messages.append(Message("user", said))
+    state.waiting, state.calls = [], {}
     state.span = event.id
 
 
@@ -199,15 +188,16 @@ def _request_end(state: State, event: StoredEvent, data: Mapping[str, Any]) -> N
     state.strikes = state.strikes + 1 if cut_off else 0
     state.model_owes = private["stop_reason"] == "pause_turn" or cut_off
     if private["stop_reason"] != "refusal" and any(block["type"] in _SUBSTANCE for block in private["content"]):
-        state.messages.append(Message("assistant", tuple(private["content"])))
+        state.messages += (*state.noted, Message("assistant", tuple(private["content"])))
+        state.notes = []
     if cut_off:
-        state.waiting.insert(0, Said("user", [{"type": "text", "text": CUT_OFF_NOTE}]))
+        state.waiting.insert(0, {"type": "text", "text": CUT_OFF_NOTE})
     blocks: Mapping[str, str] = private.get("calls", {})
     for call in state.calls.values():
         call.block_id = blocks[call.event_id]
 
 
-_SUBSTANCE = ("text", "tool_use")
+_SUBSTANCE = ("text", "tool_use", "server_tool_use")
 """A reply without any of these says nothing: the Messages API refuses it as history, so it is left out."""
 
 

@@ -29,6 +29,9 @@ _DELTAS: Mapping[str, str] = {
     "input_json_delta": "partial_json",
 }
 
+_CALLS = ("tool_use", "server_tool_use")
+"""Blocks whose input is streamed as JSON text; the second kind is run by the provider."""
+
 
 @dataclass
 class _Open:
@@ -144,7 +147,7 @@ class ReplyReader:
         if self.stop_reason == "refusal":
             blocks = [opened for opened in blocks if opened.block["type"] != "tool_use"]
         for opened in blocks:
-            if opened.block["type"] == "tool_use":
+            if opened.block["type"] in _CALLS:
                 opened.block["input"] = opened.input()
         kept = [opened for opened in blocks if opened.replayable]
         return Reply(kept, self.stop_reason, self.stop_details, self.usage, cut_off)

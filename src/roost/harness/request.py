@@ -70,7 +70,7 @@ class Context:
     async def messages(self, store: Store, workspace_id: str) -> tuple[Message, ...]:
         for message in self.state.messages[len(self._resolved) :]:
             self._resolved.append(await _resolved(message, store, workspace_id))
-        return tuple(self._resolved)
+        return (*self._resolved, *self.state.noted)
 
 
 async def _resolved(message: Message, store: Store, workspace_id: str) -> Message:

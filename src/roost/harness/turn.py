@@ -336,10 +336,7 @@ class Turn:
         self, inputs: Sequence[QueuedInput], private: bytes | None = None
     ) -> tuple[list[EventDraft], list[Statement]]:
         """Takes inputs up: the same event, now with a place in the log, and the mark in the queue."""
-        drafts = [
-            EventDraft(entry.id, entry.type, entry.data[: -len(b"null}")], answers=_answers(entry), private=private)
-            for entry in inputs
-        ]
+        drafts = [entry.draft(private) for entry in inputs]
         return drafts, [input_admit(self._row.id, entry.n, event_id=entry.id) for entry in inputs]
 
     def _progress(self, status: Status, counted: Mapping[str, Any] = NO_USAGE) -> tuple[Statement, ...]:
@@ -390,10 +387,6 @@ class Turn:
 
     async def _catch_up(self) -> None:
         self._state.apply(await self._tools.store.log.read(self._row.id, after=self._state.cursor, private=True))
-
-
-def _answers(entry: QueuedInput) -> str | None:
-    return orjson.loads(entry.data)["tool_use_id"] if entry.type == "user.tool_confirmation" else None
 
 
 def _session_error(kind: Any, message: str, retry: wire.RetryState) -> wire.SessionError:

@@ -1,7 +1,7 @@
 """Reads of committed state, on connections of their own: in WAL mode readers and the writer do not wait for each other.
 
-A read whose cost is bounded by the few rows it asks for runs on the event loop: a look-up takes about 5 us and a page
-of 100 events about 80 us there, where a hop to a thread and back takes 150 us by itself (benchmarks/store_append.py).
+A read whose cost is bounded by the few rows it asks for runs on the event loop: a session's row takes about 10 us and a
+page of 20 events 60 us there, where a hop to a thread and back takes 160 us by itself (benchmarks/store_append.py).
 A read that may scan or return thousands of rows goes to the reader's thread.
 """
 
@@ -19,7 +19,7 @@ from roost.store.protocols import Row
 from roost.store.sqlite.connection import connect
 from roost.store.sqlite.queries import queries
 
-NEAR_ROWS = 200
+NEAR_ROWS = 100
 """The most rows that a read on the event loop may ask for."""
 
 T = TypeVar("T")

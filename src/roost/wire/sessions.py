@@ -1,0 +1,133 @@
+"""Sessions and threads (contract/sessions.md)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, StringConstraints
+
+from roost.wire.agents import AgentConfig, ModelParam, SessionAgent, System, Tools
+from roost.wire.errors import ApiError
+from roost.wire.events.session import UsageSnapshot
+from roost.wire.events.user import UserDefineOutcomeParams, UserMessageParams
+from roost.wire.fields import Id, Metadata, MetadataPatch, NoBudget, NoServers, NoSkills, NoVaults
+from roost.wire.resources import RESOURCES_MAX, FileResource, ResourceParams
+from roost.wire.shape import Params, Wire
+
+INITIAL_EVENTS_MAX = 50
+TITLE_CHARS_MAX = 1_000
+
+Version = Annotated[int, Field(ge=1)]
+Title = Annotated[str, StringConstraints(max_length=TITLE_CHARS_MAX)]
+Status = Literal["rescheduling", "running", "idle", "terminated"]
+
+
+class AgentReference(Params):
+    """The newest version, unless one is named."""
+
+    type: Literal["agent"]
+    id: Id
+    version: Version | None = None
+
+
+class AgentOverrides(Params):
+    """An agent with some fields replaced whole, for one session: left out inherits, null or [] clears."""
+
+    type: Literal["agent_with_overrides"]
+    id: Id
+    version: Version | None = None
+    model: ModelParam | None = None
+    system: System | None = None
+    tools: Tools | None = None
+    mcp_servers: NoServers = None
+    skills: NoSkills = None
+
+
+def _reference(value: Any) -> Any:
+    return {"type": "agent", "id": value} if isinstance(value, str) else value
+
+
+_Reference = Annotated[AgentReference | AgentOverrides, Field(discriminator="type")]
+AgentParam = Annotated[_Reference, BeforeValidator(_reference, json_schema_input_type=_Reference | str)]
+
+InitialEvent = Annotated[UserMessageParams | UserDefineOutcomeParams, Field(discriminator="type")]
+
+
+class SessionCreate(Params):
+    agent: AgentParam
+    environment_id: Id
+    initial_events: Annotated[list[InitialEvent], Field(max_length=INITIAL_EVENTS_MAX)] = []
+    resources: Annotated[list[ResourceParams], Field(max_length=RESOURCES_MAX)] = []
+    vault_ids: NoVaults = None
+    budget: NoBudget = None
+    title: Title | None = None
+    metadata: Metadata = {}
+
+
+class SessionAgentUpdate(Params):
+    """Replaces whole; [] or null clears. From the next turn on, and for this session only."""
+
+    tools: Tools | None = None
+    mcp_servers: NoServers = None
+
+
+class SessionUpdate(Params):
+    agent: SessionAgentUpdate = SessionAgentUpdate()
+    title: Title | None = None
+    metadata: MetadataPatch | None = None
+    budget: NoBudget = None
+    vault_ids: Any = None
+    """Always refused when sent: reserved (contract/sessions.md, Update body)."""
+
+
+class Stats(Wire):
+    """Seconds. Frozen at the last update once the session is terminated."""
+
+    active_seconds: float
+    duration_seconds: float
+
+
+class Session(Wire):
+    id: str
+    type: Literal["session"] = "session"
+    agent: SessionAgent
+    environment_id: str
+    status: Status
+    title: str | None
+    metadata: dict[str, str]
+    resources: list[FileResource]
+    vault_ids: list[str] = []
+    budget: None = None
+    outcome_evaluations: list[dict[str, Any]] = []
+    stats: Stats
+    usage: UsageSnapshot
+    deployment_id: str | None = None
+    created_at: str
+    updated_at: str
+    archived_at: str | None = None
+
+
+class ThreadStats(Stats):
+    startup_seconds: float | None = None
+
+
+class Thread(Wire):
+    """The primary thread. `stats` is null until it first ran, `usage` until it was first idle again."""
+
+    id: str
+    type: Literal["session_thread"] = "session_thread"
+    session_id: str
+    parent_thread_id: None = None
+    agent: AgentConfig
+    status: Status
+    workflow_run_id: None = None
+    stats: ThreadStats | None
+    usage: UsageSnapshot | None
+    created_at: str
+    updated_at: str
+    archived_at: str | None = None
+
+
+def closed(session_id: str) -> ApiError:
+    """409: an archived or terminated session takes nothing more."""
+    return ApiError(409, f"The session {session_id} is archived or terminated and accepts no events.", retry=False)
