@@ -336,7 +336,7 @@ class Turn:
         self, inputs: Sequence[QueuedInput], private: bytes | None = None
     ) -> tuple[list[EventDraft], list[Statement]]:
         """Takes inputs up: the same event, now with a place in the log, and the mark in the queue."""
-        drafts = [entry.draft(private) for entry in inputs]
+        drafts = [entry.draft(private=private) for entry in inputs]
         return drafts, [input_admit(self._row.id, entry.n, event_id=entry.id) for entry in inputs]
 
     def _progress(self, status: Status, counted: Mapping[str, Any] = NO_USAGE) -> tuple[Statement, ...]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 ToolName = Literal["bash", "read", "write", "edit", "glob", "grep"]
@@ -98,6 +99,22 @@ class OutputFile:
     """Relative to the outputs directory."""
     size_bytes: int
     modified_ns: int
+
+
+class Egress(Protocol):
+    """The way out of sandboxes: one listening unix socket for each, with the policy of its session behind it."""
+
+    async def open(self, session_id: str, socket_path: Path, networking: Networking) -> None:
+        """Listen at the path by these rules until `close`. Opening again replaces the rules.
+
+        The socket must be usable for the owner of its folder. Its folder, not the socket, is shown in the sandbox, so a
+        new socket at the same path serves a sandbox that is already running. Raises OSError.
+        """
+        ...
+
+    async def close(self, session_id: str) -> None:
+        """Stop listening and end what runs. Closing what is not open does nothing."""
+        ...
 
 
 class Sandbox(Protocol):
