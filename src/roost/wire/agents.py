@@ -1,5 +1,7 @@
 """Agents and their versions (contract/agents.md)."""
 
+# ruff: noqa: RUF012  (pydantic copies a default for each object)
+
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal

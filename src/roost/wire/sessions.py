@@ -1,5 +1,7 @@
 """Sessions and threads (contract/sessions.md)."""
 
+# ruff: noqa: RUF012  (pydantic copies a default for each object)
+
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
@@ -9,7 +11,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from roost.wire.agents import AgentConfig, ModelParam, SessionAgent, System, Tools
 from roost.wire.errors import ApiError
 from roost.wire.events.session import UsageSnapshot
-from roost.wire.events.user import UserDefineOutcomeParams, UserMessageParams
+from roost.wire.events.user import SendParams, UserDefineOutcomeParams, UserMessageParams
 from roost.wire.fields import Id, Metadata, MetadataPatch, NoBudget, NoServers, NoSkills, NoVaults
 from roost.wire.resources import RESOURCES_MAX, FileResource, ResourceParams
 from roost.wire.shape import Params, Wire
@@ -131,3 +133,57 @@ class Thread(Wire):
 def closed(session_id: str) -> ApiError:
     """409: an archived or terminated session takes nothing more."""
     return ApiError(409, f"The session {session_id} is archived or terminated and accepts no events.", retry=False)
+
+
+EVENTS_MAX = 100
+"""Events of one request."""
+
+
+class EventsSend(Params):
+    events: Annotated[list[SendParams], Field(min_length=1, max_length=EVENTS_MAX)]
+
+
+EventType = Literal[
+    "user.message",
+    "user.interrupt",
+    "user.tool_confirmation",
+    "user.custom_tool_result",
+    "user.tool_result",
+    "user.define_outcome",
+    "system.message",
+    "agent.message",
+    "agent.thinking",
+    "agent.tool_use",
+    "agent.tool_result",
+    "agent.mcp_tool_use",
+    "agent.mcp_tool_result",
+    "agent.custom_tool_use",
+    "agent.thread_message_sent",
+    "agent.thread_message_received",
+    "agent.thread_context_compacted",
+    "session.status_running",
+    "session.status_idle",
+    "session.status_rescheduled",
+    "session.status_terminated",
+    "session.error",
+    "session.updated",
+    "session.usage",
+    "session.thread_created",
+    "session.thread_status_running",
+    "session.thread_status_idle",
+    "session.thread_status_rescheduled",
+    "session.thread_status_terminated",
+    "span.model_request_start",
+    "span.model_request_end",
+    "span.outcome_evaluation_start",
+    "span.outcome_evaluation_ongoing",
+    "span.outcome_evaluation_end",
+    "workflow_run.created",
+    "workflow_run.status_running",
+    "workflow_run.status_idle",
+    "workflow_run.status_ended",
+    "workflow_run.phase_started",
+    "workflow_run.phase_ended",
+    "workflow_run.error",
+]
+"""What the `types[]` filter accepts: every stored type except `session.deleted`."""
