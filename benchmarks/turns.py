@@ -8,11 +8,11 @@ import subprocess
 from pathlib import Path
 
 import apsw
-from roost.providers.scripted import ScriptedProvider
 
 from benchmarks.measure import Finding, against, timed
 from benchmarks.rig import Rig, plan, until
 from roost.core.ids import new_id
+from roost.providers.scripted import ScriptedProvider
 from roost.sandbox.interface import SandboxSpec
 from roost.wire.messages import Message, ModelRequest
 

@@ -20,7 +20,7 @@ SPEECH = ("user.message", "system.message")
 
 @dataclass(frozen=True)
 class Interrupt:
-    """Stop everything, answer what is open, go idle."""
+    """Stop everything, answer what is open, go idle; confirmations that came along decide nothing any more."""
 
     inputs: tuple[QueuedInput, ...]
 
@@ -101,9 +101,8 @@ def next_step(state: State, inputs: Sequence[QueuedInput], *, now: str, settings
         return Rest()
     if state.span is not None:
         return CloseSpan(state.span)
-    interrupts = tuple(entry for entry in inputs if entry.type == "user.interrupt")
-    if interrupts:
-        return Interrupt(interrupts)
+    if any(entry.type == "user.interrupt" for entry in inputs):
+        return Interrupt(tuple(entry for entry in inputs if entry.type not in SPEECH))
     confirmations = tuple(entry for entry in inputs if entry.type == "user.tool_confirmation")
     if confirmations:
         return Confirm(confirmations)
@@ -128,6 +127,8 @@ def _calls(state: State) -> Step:
 def _speech(state: State, inputs: Sequence[QueuedInput], now: str, settings: Settings) -> Step:
     if state.status == "rescheduling" and state.retry_at is not None and now < state.retry_at:
         return BackOff(state.retry_at)
+    if state.reply_stop == "refusal":
+        return End()
     said = tuple(entry for entry in inputs if entry.type in SPEECH)
     if state.strikes >= settings.max_tokens_strikes_max:
         return GiveUp(

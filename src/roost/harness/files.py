@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import mimetypes
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -27,7 +28,7 @@ OUTPUTS_MAX = 1_000
 async def with_file(store: Store, workspace_id: str, block: Block) -> Block:
     """A content block with its file put in: base64 for images and PDF, text for text.
 
-    A file that is gone becomes a text block that says so, since history must stay valid.
+    A file that is gone or empty becomes a text block that says so, since history must stay valid.
     """
     file_id = block["source"]["file_id"]
     row = await store.objects.get(workspace_id, "file", file_id)
@@ -35,6 +36,8 @@ async def with_file(store: Store, workspace_id: str, block: Block) -> Block:
         return {"type": "text", "text": f"[The file {file_id} is no longer available.]"}
     mime_type = orjson.loads(row.body)["mime_type"]
     data = b"".join([chunk async for chunk in store.blobs.read(orjson.loads(row.private)["sha256"])])
+    if not data:
+        return {"type": "text", "text": f"[The file {file_id} is empty.]"}
     shown = {name: value for name, value in block.items() if value is not None}
     return {**shown, "source": _source(mime_type, data)}
 
@@ -65,7 +68,7 @@ class Outputs:
         published = await self._published(session)
         statements: list[Statement] = []
         for output in found[:OUTPUTS_MAX]:
-            before = published.get(output.path)
+            before = published.get(_shown(output.path))
             if before is None or _stamp(before) != _stamp_of(output):
                 statements += await self._replace(session, output, before)
         return tuple(statements)
@@ -79,9 +82,13 @@ class Outputs:
         if output.size_bytes > self._file_bytes_max:
             return ()
         chunks = self._hands.read_output(session.id, output.path)
-        blob = await self._store.blobs.put(chunks, limit_bytes=self._file_bytes_max)
+        try:
+            blob = await self._store.blobs.put(chunks, limit_bytes=self._file_bytes_max)
+        except (FileNotFoundError, ValueError):
+            # A background process took the file away, or let it grow beyond the limit, since it was listed.
+            return ()
         now = timestamp(self._clock.now())
-        name = PurePosixPath(output.path).name
+        name = PurePosixPath(_shown(output.path)).name
         metadata = FileMetadata(
             id=new_id("file"),
             filename=name,
@@ -91,7 +98,7 @@ class Outputs:
             downloadable=True,
             scope=FileScope(id=session.id),
         )
-        private = {"sha256": blob.sha256, "path": output.path, "stamp": _stamp_of(output)}
+        private = {"sha256": blob.sha256, "path": _shown(output.path), "stamp": _stamp_of(output)}
         row = ObjectRow(
             workspace_id=session.workspace_id,
             kind="file",
@@ -105,6 +112,11 @@ class Outputs:
         # The user may delete the earlier file at the same moment: then it is gone, which is all that is asked here.
         gone = [replace(object_delete(session.workspace_id, "file", before.id), rows=None)] if before else []
         return [*gone, object_insert(row)]
+
+
+def _shown(path: str) -> str:
+    """A path as text: what a file system allows need not be UTF-8."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _private(row: ObjectRow) -> Mapping[str, Any]:

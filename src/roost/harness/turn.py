@@ -286,7 +286,8 @@ class Turn:
         if self._state.reply_stop == "refusal":
             details = self._state.stop_details or {}
             shown = {name: details[name] for name in ("category", "explanation") if details.get(name) is not None}
-            return await self._rest(wire.Refusal(), details=wire.StopDetails(**shown))
+            # The lease is kept: messages that wait do not go on with a refused turn, they start the next one.
+            return await self._rest(wire.Refusal(), details=wire.StopDetails(**shown), release_lease=False)
         return await self._rest(wire.EndTurn())
 
     async def _give_up(self, kind: str, message: str) -> bool:
@@ -297,7 +298,7 @@ class Turn:
             message += f" {len(flushed)} queued input(s) were dropped with this turn."
         answers = [answer(call, INTERRUPTED) for call in self._state.open_calls]
         error = draft(_session_error(kind, message, "exhausted"))
-        return await self._rest(wire.RetriesExhausted(), [*answers, *admitted, error], marks)
+        return await self._rest(wire.RetriesExhausted(), [*admitted, *answers, error], marks)
 
     async def _rest(
         self,

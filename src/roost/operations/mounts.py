@@ -33,16 +33,15 @@ class Mount:
 
 async def mounts(ctx: Context, session_id: str, sent: Sequence[FileResourceParams], now: str) -> list[Mount]:
     """The files of a new session. Raises ApiError that names the entry at fault."""
-    rows = {
-        row.id: row for row in await ctx.store.objects.many(ctx.workspace_id, "file", [one.file_id for one in sent])
-    }
+    found = await ctx.store.objects.many(ctx.workspace_id, "file", list({one.file_id for one in sent}))
+    rows = {row.id: row for row in found}
     made = [_mount(ctx, session_id, place, one, rows.get(one.file_id), now) for place, one in enumerate(sent)]
     _check_apart([one.resource.mount_path for one in made])
     return made
 
 
 def mount_path(text: str | None, file_id: str) -> str:
-    """The absolute path below `UPLOADS` (behaviour/01 section 1.5). Raises ValueError for a path that leads elsewhere."""
+    """The absolute path below `UPLOADS` (behaviour/01 section 1.5). Raises ValueError for one that leads elsewhere."""
     path = file_id if text is None else text
     segments = [segment for segment in path.removeprefix(f"{UPLOADS}/").split("/") if segment]
     if not segments or path.endswith("/"):

@@ -18,8 +18,7 @@ from pathlib import Path
 from roost.proxy.exchange import Exchange, Passage
 from roost.proxy.framing import HEAD_BYTES_MAX
 from roost.proxy.route import Route, Streams, shut
-from roost.proxy.rules import Rules
-from roost.sandbox.interface import Networking
+from roost.proxy.rules import Networking, Rules
 
 Report = Callable[[str, Passage], None]
 

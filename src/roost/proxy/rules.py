@@ -6,13 +6,23 @@ import ipaddress
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-
-from roost.sandbox.interface import Networking
+from typing import Protocol
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PORT = re.compile(r"[0-9]{1,5}")
 _PATH = re.compile(r"[!-~]*")
+
+
+class Networking(Protocol):
+    """What is read of an environment's networking; `roost.sandbox.interface.Networking` is one."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def allowed_hosts(self) -> Collection[str]: ...
+    @property
+    def allow_package_managers(self) -> bool: ...
 
 
 class BadTarget(ValueError):

@@ -77,6 +77,15 @@ class SandboxSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Paths:
+    """Where a backend's sandboxes show what; these are the documented ones (behaviour/03 section 3.1)."""
+
+    workspace: str = "/workspace"
+    uploads: str = "/mnt/session/uploads"
+    outputs: str = "/mnt/session/outputs"
+
+
+@dataclass(frozen=True, slots=True)
 class Capability:
     """What a backend gives on this machine, found by really starting it."""
 
@@ -123,6 +132,21 @@ class Sandbox(Protocol):
     @property
     def session_id(self) -> str: ...
 
+    @property
+    def spec(self) -> SandboxSpec:
+        """What it was made for."""
+        ...
+
+    @property
+    def renewed(self) -> bool:
+        """Whether it took over the files of an earlier sandbox of the session, whose processes are gone."""
+        ...
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is known to be gone; once true, always true."""
+        ...
+
     async def execute(
         self, name: str, input: Mapping[str, Any], *, call_id: str, epoch: int, timeout_s: float
     ) -> ToolResult:
@@ -147,6 +171,10 @@ class Sandbox(Protocol):
         """The bytes of one output, read beneath the outputs directory whatever links lie there."""
         ...
 
+    async def release(self) -> None:
+        """Let go of it without ending anything in it; a later `attach` finds it as it is."""
+        ...
+
     async def destroy(self, *, keep_files: bool) -> None:
         """End every process. `keep_files` leaves the workspace for a later sandbox of the same session."""
         ...
@@ -154,6 +182,9 @@ class Sandbox(Protocol):
 
 class Backend(Protocol):
     """A way to make sandboxes on this machine."""
+
+    @property
+    def paths(self) -> Paths: ...
 
     async def probe(self) -> Capability:
         """Start one, run a self-test in it, remember the answer."""
@@ -172,5 +203,17 @@ class Backend(Protocol):
         ...
 
     async def living(self) -> Sequence[str]:
-        """Session ids of every sandbox found on this machine, for `roost ps` and the reaper."""
+        """Session ids that have a sandbox, or kept files of one, on this machine; for the reaper."""
+        ...
+
+    async def outputs(self, session_id: str) -> Sequence[OutputFile]:
+        """As `Sandbox.outputs`, also where no sandbox lives any more."""
+        ...
+
+    def read_output(self, session_id: str, path: str) -> AsyncIterator[bytes]:
+        """As `Sandbox.read_output`, also where no sandbox lives any more. Raises FileNotFoundError."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of the machine; sandboxes live on."""
         ...

@@ -1,0 +1,15 @@
+"""The three things a task needs before a session can begin."""
+
+from __future__ import annotations
+
+import anthropic
+from anthropic.types.beta import BetaManagedAgentsSession
+
+
+def new_session(client: anthropic.Anthropic, *, name: str, model: str, title: str) -> BetaManagedAgentsSession:
+    """An agent with all built-in tools, an environment with an open network, and a session of the two."""
+    agent = client.beta.agents.create(name=name, model=model, tools=[{"type": "agent_toolset_20260401"}])
+    environment = client.beta.environments.create(
+        name=f"{name} {agent.id[-8:]}", config={"type": "cloud", "networking": {"type": "unrestricted"}}
+    )
+    return client.beta.sessions.create(agent=agent.id, environment_id=environment.id, title=title)

@@ -1,0 +1,84 @@
+"""Following a session without gap or repetition: stream first, then the history, then the stream past what was seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anthropic
+from anthropic.types.beta.sessions import BetaManagedAgentsUserMessageEventParams
+
+RECONNECT_PAUSE_S = 1.0
+RECONNECTS_MAX = 30
+
+
+def say(client: anthropic.Anthropic, session_id: str, text: str) -> None:
+    """Send one message of the user."""
+    message: BetaManagedAgentsUserMessageEventParams = {
+        "type": "user.message",
+        "content": [{"type": "text", "text": text}],
+    }
+    client.beta.sessions.events.send(session_id, events=[message])
+
+
+def turn_ended(event: Any) -> bool:
+    """Whether nothing more comes without the client: idle for good or terminated (behaviour/08, recipe 5)."""
+    if event.type == "session.status_idle":
+        return bool(event.stop_reason.type != "requires_action")
+    return event.type in ("session.status_terminated", "session.deleted")
+
+
+def follow(
+    client: anthropic.Anthropic,
+    session_id: str,
+    *,
+    send: Callable[[], object] | None = None,
+    history: bool = False,
+    pause: Callable[[float], None] = time.sleep,
+) -> Iterator[Any]:
+    """Events as they come, with previews of messages. `send` is called once the stream stands, so nothing is missed.
+
+    `history` begins with the past. A connection that breaks is made again, and what came in between is listed. Ends
+    when the server ends the stream of a session that is over.
+    """
+    seen: set[str] = set()
+    waiting = [send] if send else []
+    for attempt in range(RECONNECTS_MAX):
+        try:
+            with client.beta.sessions.events.stream(session_id, event_deltas=["agent.message"]) as stream:
+                while waiting:
+                    waiting.pop()()
+                if history or attempt:
+                    yield from _unseen(client.beta.sessions.events.list(session_id, limit=1000), seen)
+                for event in _unseen(stream, seen):
+                    yield event
+                    if event.type in ("session.status_terminated", "session.deleted"):
+                        return
+        except anthropic.APIConnectionError:
+            if attempt + 1 == RECONNECTS_MAX:
+                raise
+        pause(RECONNECT_PAUSE_S)
+
+
+def _unseen(events: Any, seen: set[str]) -> Iterator[Any]:
+    """Those not yet seen. A queued event (no `processed_at` yet) is seen when it is queued; previews have no id."""
+    for event in events:
+        event_id = getattr(event, "id", None)
+        if event_id is None or event_id not in seen:
+            yield event
+        if event_id is not None:
+            seen.add(event_id)
+
+
+def download_outputs(client: anthropic.Anthropic, session_id: str, folder: Path) -> list[Path]:
+    """Every file the session left in its outputs, written below the folder under its own name."""
+    written = []
+    for file in client.beta.files.list(scope_id=session_id):
+        if file.downloadable:
+            target = folder / Path(file.filename).name
+            folder.mkdir(parents=True, exist_ok=True)
+            client.beta.files.download(file.id).write_to_file(target)
+            written.append(target)
+    return written

@@ -1,0 +1,177 @@
+"""What the server keeps of a sandbox, in a folder named after its session.
+
+    <state>/<session id>/
+        spec.json     what the sandbox was made for
+        base          first id of its uid range (root servers)
+        keeper        pid and start time of its keeper
+        toolhost.sock the toolhost's socket; not visible inside
+        egress/       the egress proxy's socket; read-only inside
+        uploads/      private copies of uploads whose own file the sandbox's user could not read
+        workspace/ outputs/ home/    read-write inside, kept until the session is forgotten
+
+All of it may be closed to everybody but the server: the launcher binds it where the sandbox finds it. What the agent
+writes is read by the server only through `outputs` and `read_output` below, which never follow a link.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import orjson
+
+from roost.sandbox.interface import Networking, OutputFile, SandboxSpec, SandboxUnavailable, Upload
+
+UPLOADS = PurePosixPath("/mnt/session/uploads")
+KEPT_FOLDERS = ("workspace", "outputs", "home")
+OUTPUT_FILES_MAX = 10_000
+"""More outputs than that are not listed."""
+OUTPUT_DEPTH_MAX = 32
+READ_CHUNK_BYTES = 1 << 18
+
+_SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+_OTHERS_READ = 0o004
+
+
+class Folder:
+    """The folder of one session's sandbox. Raises ValueError for an id that is no plain name."""
+
+    def __init__(self, state_dir: Path, session_id: str) -> None:
+        if not _SESSION_ID.fullmatch(session_id):
+            raise ValueError("a session id is letters, digits, '_' and '-'")
+        self.session_id = session_id
+        self.path = state_dir / session_id
+        self.socket = self.path / "toolhost.sock"
+        self.egress_socket = self.path / "egress" / "proxy.sock"
+
+    def prepare(self, spec: SandboxSpec, base: int) -> list[tuple[str, str]]:
+        """Make what is missing, owned by the sandbox's user; answers with (file, name below uploads) to be bound.
+
+        Raises SandboxUnavailable for an upload that lies elsewhere or is gone, OSError for a disk that is full.
+        """
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in (*KEPT_FOLDERS, "egress"):
+            folder = self.path / name
+            if not folder.is_dir():
+                folder.mkdir(mode=0o700)
+                if base:
+                    os.chown(folder, base, base)
+        shutil.rmtree(self.path / "uploads", ignore_errors=True)
+        uploads = [(self._readable(upload, base, number), _place(upload)) for number, upload in enumerate(spec.uploads)]
+        write_whole(self.path / "spec.json", orjson.dumps(spec))
+        return uploads
+
+    def spec(self) -> SandboxSpec | None:
+        """What the sandbox was made for, if one was."""
+        try:
+            fields = orjson.loads((self.path / "spec.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        rules = fields["networking"]
+        networking = Networking(rules["type"], tuple(rules["allowed_hosts"]), rules["allow_package_managers"])
+        return SandboxSpec(fields["session_id"], networking, tuple(Upload(**upload) for upload in fields["uploads"]))
+
+    def base(self) -> int | None:
+        """The first id of the range that the session's files belong to."""
+        try:
+            return int((self.path / "base").read_text())
+        except (OSError, ValueError):
+            return None
+
+    def keep_base(self, base: int) -> None:
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_whole(self.path / "base", str(base).encode())
+
+    def remove(self) -> None:
+        """Everything, whatever modes the agent gave its folders."""
+        if not self.path.exists():
+            return
+        if os.geteuid() != 0:
+            for folder, _, _ in os.walk(self.path):
+                os.chmod(folder, 0o700)
+        shutil.rmtree(self.path)
+
+    def _readable(self, upload: Upload, base: int, number: int) -> str:
+        """The upload's own file where the sandbox's user may read it, else a copy that is that user's."""
+        try:
+            mode = os.stat(upload.source_path).st_mode
+            if not base or mode & _OTHERS_READ:
+                return upload.source_path
+            copy = self.path / "uploads" / str(number)
+            copy.parent.mkdir(mode=0o700, exist_ok=True)
+            shutil.copyfile(upload.source_path, copy)
+            copy.chmod(0o444)
+        except FileNotFoundError:
+            raise SandboxUnavailable(f"the file for {upload.mount_path} is gone") from None
+        return str(copy)
+
+
+def outputs(root: Path) -> list[OutputFile]:
+    """Every regular file below the folder, by path. Links are not followed and not listed."""
+    found: list[OutputFile] = []
+    try:
+        top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return found
+    for folder, folders, names, fd in os.fwalk(".", dir_fd=top):
+        if folder.count("/") >= OUTPUT_DEPTH_MAX:
+            folders.clear()
+        for name in names:
+            try:
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            except OSError:
+                continue
+            if stat.S_ISREG(status.st_mode) and len(found) < OUTPUT_FILES_MAX:
+                path = os.path.normpath(f"{folder}/{name}")
+                found.append(OutputFile(path, status.st_size, status.st_mtime_ns))
+    os.close(top)
+    return sorted(found, key=lambda file: file.path)
+
+
+def open_beneath(root: Path, path: str) -> int:
+    """A descriptor of a regular file below the folder, opened without following any link.
+
+    Raises FileNotFoundError for anything else.
+    """
+    *folders, name = PurePosixPath(path).parts or ("",)
+    here = os.open(root, os.O_PATH | os.O_DIRECTORY)
+    try:
+        for folder in folders:
+            if folder in ("..", "/"):
+                raise FileNotFoundError(path)
+            below = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+            os.close(here)
+            here = below
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=here)
+    except OSError:
+        raise FileNotFoundError(path) from None
+    finally:
+        os.close(here)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise FileNotFoundError(path)
+    return file
+
+
+def session_ids(state_dir: Path) -> Iterator[str]:
+    """Every session that has a folder, with a living sandbox or not."""
+    if state_dir.is_dir():
+        yield from (path.name for path in state_dir.iterdir() if _SESSION_ID.fullmatch(path.name))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    new = path.with_name(path.name + ".new")
+    new.write_bytes(data)
+    new.rename(path)
+
+
+def _place(upload: Upload) -> str:
+    """Where it belongs below the uploads folder. Raises SandboxUnavailable for a path that leads elsewhere."""
+    path = PurePosixPath(upload.mount_path)
+    if not path.is_relative_to(UPLOADS) or path == UPLOADS or ".." in path.parts:
+        raise SandboxUnavailable(f"{upload.mount_path} does not lie below {UPLOADS}")
+    return str(path.relative_to(UPLOADS))

@@ -1,0 +1,115 @@
+"""The first process of a sandbox: answers on the listening socket it was given, and buries orphans.
+
+One request a line: `{"id", "op", ...}`; one answer a line with the same `id`: `{"id", "result"}`, or
+`{"id", "error": "stale_epoch"}`. Operations: `hello`, `execute` (`call_id`, `epoch`, `name`, `input`), `lookup` and
+`cancel` (`call_id`, `epoch`).
+"""
+
+from __future__ import annotations
+
+import os
+from _queue import SimpleQueue
+from _socket import socket
+from _thread import start_new_thread
+
+from .calls import CANCELLED, Call, Ledger, Stale, text_result
+from .frames import Connection, decode
+from .processes import Children, tidy_fds
+from .tools import Tools
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+EGRESS_SOCKET = "/run/roost/egress/proxy.sock"
+_CALL_ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+_CALL_ID_MAX = 128
+
+
+class Toolhost:
+    """Requests in, answers out."""
+
+    def __init__(self, children: Children) -> None:
+        self._ledger = Ledger()
+        self._tools = Tools(children)
+        self._bash_calls: SimpleQueue[Any] = SimpleQueue()
+        start_new_thread(self._serve_bash, ())
+
+    def serve(self, listener: socket) -> None:
+        while True:
+            fd, _ = listener._accept()  # type: ignore[attr-defined]
+            start_new_thread(self._talk, (Connection(fd),))
+
+    def _talk(self, connection: Connection) -> None:
+        try:
+            for line in connection.lines():
+                self._answer(connection, decode(line))
+        except (OSError, ValueError, KeyError, TypeError):
+            # Only the server speaks here; a peer that breaks the protocol is hung up on.
+            pass
+        connection.close()
+
+    def _answer(self, connection: Connection, request: dict[str, Any]) -> None:
+        def reply(result: Any) -> None:
+            connection.send({"id": request["id"], "result": result})
+
+        try:
+            if request["op"] == "hello":
+                reply("ready")
+            elif request["op"] == "execute":
+                self._execute(request, reply)
+            elif request["op"] == "lookup":
+                call = self._ledger.find(request["call_id"], request["epoch"])
+                reply("unknown" if call is None else call.result or "running")
+            elif request["op"] == "cancel":
+                call = self._ledger.find(request["call_id"], request["epoch"])
+                if call and call.result is None:
+                    call.cancel()
+                reply("done")
+            else:
+                raise ValueError(request["op"])
+        except Stale:
+            connection.send({"id": request["id"], "error": "stale_epoch"})
+
+    def _execute(self, request: dict[str, Any], reply: Any) -> None:
+        call_id = request["call_id"]
+        if not 0 < len(call_id) <= _CALL_ID_MAX or not _CALL_ID.issuperset(call_id):
+            raise ValueError("call_id")
+        call = self._ledger.begin(call_id, request["epoch"], reply)
+        if call is None:
+            return
+        call.stop = lambda: self._ledger.finish(call, CANCELLED)
+        if request["name"] == "bash":
+            self._bash_calls.put((call, "bash", request["input"]))
+            return
+        try:
+            start_new_thread(self._run, (call, request["name"], request["input"]))
+        except RuntimeError:
+            full = "the sandbox has no room for another process; stop some (bash with restart stops all)"
+            self._ledger.finish(call, text_result(full, is_error=True))
+
+    def _serve_bash(self) -> None:
+        """Bash calls share one shell: one after the other, in the order in which they came."""
+        while True:
+            self._run(*self._bash_calls.get())
+
+    def _run(self, call: Call, name: str, input: Any) -> None:
+        if call.result is None:
+            self._ledger.finish(call, self._tools.run(call, name, input))
+
+
+def main(listen_fd: int) -> None:
+    """Serve until killed."""
+    tidy_fds(listen_fd)
+    listener = socket(fileno=os.dup(listen_fd))
+    os.close(listen_fd)
+    quiet = os.open("/dev/null", os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(quiet, fd)
+    children = Children()
+    start_new_thread(Toolhost(children).serve, (listener,))
+    if os.path.isdir(os.path.dirname(EGRESS_SOCKET)):
+        from .bridge import serve
+
+        start_new_thread(serve, (EGRESS_SOCKET,))
+    children.reap_forever()
