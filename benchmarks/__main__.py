@@ -6,19 +6,25 @@ import uvloop
 
 from benchmarks import logs, turns
 from benchmarks.measure import Finding
-from benchmarks.rig import rig
+from benchmarks.rig import own_process, same_process
 
 
 async def findings() -> list[Finding]:
     found: list[Finding] = []
-    async with rig() as server:
-        for measure in (turns.text_turn, turns.bash_call, turns.first_result, logs.spread):
-            found.append(await measure(server))
-            print(found[-1].line(), flush=True)
-        for measures in (logs.growth, turns.many_sessions):
-            for finding in await measures(server):
-                found.append(finding)
-                print(finding.line(), flush=True)
+
+    def report(*more: Finding) -> None:
+        for finding in more:
+            print(finding.line(), flush=True)
+        found.extend(more)
+
+    async with own_process() as rig:
+        report(await turns.text_turn(rig))
+        report(await turns.bash_call(rig))
+        report(await turns.first_result(rig))
+        report(*await turns.many_sessions(rig))
+    async with same_process() as (rig, server):
+        report(await logs.spread(rig, server))
+        report(*await logs.growth(rig, server))
     return found
 
 

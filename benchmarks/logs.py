@@ -12,8 +12,9 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 from benchmarks.measure import Finding, against, timed
-from benchmarks.rig import HEADERS, Rig, plan, until
+from benchmarks.rig import Rig, plan, until
 from roost.core.clock import SystemClock, timestamp
+from roost.server import Running
 from roost.store.protocols import Batch
 from roost.store.statements import append, draft, hints
 from roost.wire.events.agent import AgentMessage
@@ -26,18 +27,18 @@ SPREAD = 200
 FRAME = b'event: agent.message\nid: sevt_01\ndata: {"type":"agent.message","content":"' + b"x" * 300 + b'"}\n\n'
 
 
-async def _filled(rig: Rig, events: int) -> str:
+async def _filled(rig: Rig, server: Running, events: int) -> str:
     """A session with a log of so many events."""
     session = await rig.session()
     message = AgentMessage(content=[TextBlock(text="x" * 300)])
     for _ in range(events // 100):
         drafts = [draft(message.model_copy(update={"id": AgentMessage(content=[]).id})) for _ in range(100)]
-        await rig.server.store.commit(Batch(append(session, drafts, now=timestamp(SystemClock().now()))))
+        await server.store.commit(Batch(append(session, drafts, now=timestamp(SystemClock().now()))))
     return session
 
 
-async def growth(rig: Rig) -> list[Finding]:
-    short, long = await _filled(rig, SHORT), await _filled(rig, LONG)
+async def growth(rig: Rig, server: Running) -> list[Finding]:
+    short, long = await _filled(rig, server, SHORT), await _filled(rig, server, LONG)
 
     def page(session: str) -> Callable[[], Awaitable[float]]:
         async def pages() -> None:
@@ -65,7 +66,7 @@ async def growth(rig: Rig) -> list[Finding]:
     ]
 
 
-async def spread(rig: Rig) -> Finding:
+async def spread(rig: Rig, server: Running) -> Finding:
     """The same number of events to the same readers, through the log and through a bare broadcaster."""
     session = await rig.session()
     message = AgentMessage(content=[TextBlock(text="x" * 300)])
@@ -74,10 +75,10 @@ async def spread(rig: Rig) -> Finding:
         for _ in range(SPREAD):
             event = draft(message.model_copy(update={"id": AgentMessage(content=[]).id}))
             statements = append(session, [event], now=timestamp(SystemClock().now()))
-            await rig.server.store.commit(Batch(statements, hints=hints(session)))
+            await server.store.commit(Batch(statements, hints=hints(session)))
 
     async def ours() -> float:
-        return await _fan_out(rig, f"{rig.server.url}/v1/sessions/{session}/events/stream", publish)
+        return await _fan_out(rig, f"{server.url}/v1/sessions/{session}/events/stream", publish)
 
     queues: set[asyncio.Queue[bytes]] = set()
 
@@ -102,11 +103,11 @@ async def spread(rig: Rig) -> Finding:
 
     app = Starlette(routes=[Route("/", bare)])
     config = uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server._serve())
-    while not server.started:  # noqa: ASYNC110  (uvicorn tells in no other way)
+    broadcaster = uvicorn.Server(config)
+    task = asyncio.create_task(broadcaster._serve())
+    while not broadcaster.started:  # noqa: ASYNC110  (uvicorn tells in no other way)
         await asyncio.sleep(0.01)
-    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+    url = f"http://127.0.0.1:{broadcaster.servers[0].sockets[0].getsockname()[1]}/"
 
     async def floor() -> float:
         return await _fan_out(rig, url, broadcast)
@@ -114,7 +115,7 @@ async def spread(rig: Rig) -> Finding:
     try:
         return await against(f"{SPREAD} events to {READERS} readers of one session", ours, floor, at_most=1.5)
     finally:
-        server.should_exit = True
+        broadcaster.should_exit = True
         await task
 
 
@@ -123,7 +124,7 @@ async def _fan_out(rig: Rig, url: str, publish: Callable[[], Awaitable[None]]) -
     attached = asyncio.Semaphore(0)
 
     async def read() -> None:
-        async with rig.client.stream("GET", url, headers=HEADERS) as reply:
+        async with rig.client.stream("GET", url) as reply:
             attached.release()
             seen = 0
             async for chunk in reply.aiter_raw():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,22 +14,27 @@ from typing import Any
 import httpx2
 import orjson
 
+from roost.cli.private import private_server
 from roost.core.settings import Settings
 from roost.server import Running, running
-
-KEY = "sk-roost-benchmark"
-HEADERS = {"x-api-key": KEY, "anthropic-version": "2023-06-01", "anthropic-beta": "managed-agents-2026-04-01"}
 
 
 @dataclass
 class Rig:
-    """The server, a client of it, and an agent with an environment to make sessions from."""
+    """A client of a server, and an agent with an environment to make sessions from."""
 
-    server: Running
     client: httpx2.AsyncClient
     folder: Path
     agent_id: str
     environment_id: str
+    pid: int
+    """The server's process."""
+
+    @classmethod
+    async def of(cls, client: httpx2.AsyncClient, folder: Path, pid: int) -> Rig:
+        tools = [{"type": "agent_toolset_20260401"}]
+        agent = await _made(client, "/v1/agents", name="bench", model="scripted", tools=tools)
+        return cls(client, folder, agent, await _made(client, "/v1/environments", name="bench"), pid)
 
     async def session(self, **body: Any) -> str:
         created = await self.post(
@@ -76,29 +81,34 @@ def plan(steps: Sequence[Mapping[str, Any]]) -> str:
 
 
 @asynccontextmanager
-async def rig() -> AsyncIterator[Rig]:
+async def own_process() -> AsyncIterator[Rig]:
+    """A server as users run it. What it costs is then its own, and this process is the client alone."""
+    with TemporaryDirectory(prefix="roost-bench-") as name:
+        folder = Path(name)
+        environ = {**os.environ, "ROOST_RATE_LIMITS": "off", "ROOST_LOG_LEVEL": "warning"}
+        with private_server(folder / "data", environ) as server:
+            async with _client(server.url, server.api_key) as client:
+                yield await Rig.of(client, folder, server.pid)
+
+
+@asynccontextmanager
+async def same_process() -> AsyncIterator[tuple[Rig, Running]]:
+    """A server in this process, for what must be put into its log from outside."""
     logging.disable(logging.INFO)
     with TemporaryDirectory(prefix="roost-bench-") as name:
         folder = Path(name)
-        settings = Settings(data_dir=folder / "data", port=0, api_key=KEY, rate_limits=None)
-        async with running(settings) as server, _client(server.url) as client:
-            agent = await _made(
-                client, "/v1/agents", name="bench", model="scripted", tools=[{"type": "agent_toolset_20260401"}]
-            )
-            environment = await _made(client, "/v1/environments", name="bench")
-            yield Rig(server, client, folder, agent, environment)
+        settings = Settings(data_dir=folder / "data", port=0, api_key="sk-roost-benchmark", rate_limits=None)
+        async with running(settings) as server, _client(server.url, settings.api_key) as client:
+            yield await Rig.of(client, folder, os.getpid()), server
 
 
-def _client(url: str) -> httpx2.AsyncClient:
+def _client(url: str, key: str) -> httpx2.AsyncClient:
+    headers = {"x-api-key": key, "anthropic-version": "2023-06-01", "anthropic-beta": "managed-agents-2026-04-01"}
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-    return httpx2.AsyncClient(base_url=url, headers=HEADERS, limits=limits, timeout=120)
+    return httpx2.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=120)
 
 
 async def _made(client: httpx2.AsyncClient, path: str, **body: Any) -> str:
     reply = await client.post(path, json=body)
     reply.raise_for_status()
     return str(reply.json()["id"])
-
-
-async def gathered(*work: Any) -> None:
-    await asyncio.gather(*work)

@@ -134,7 +134,7 @@ def isolation_line(capability: Capability) -> str:
     if not capability.available:
         return f"none: tool calls are refused. {capability.why_not}"
     lacks = f"; lacks {', '.join(capability.lacks)}" if capability.lacks else ""
-    return f"{capability.backend}: {capability.isolation}{lacks}"
+    return f"{capability.isolation}{lacks}"
 
 
 def _turns(store: Store, fleet: Fleet, models: Catalog, clock: Clock, settings: Settings) -> Turns:

@@ -1,8 +1,8 @@
 """Live event streams: one reader for each session, shared by everybody who listens to it (engine.md section 2).
 
 A feed subscribes to the hints of its session, reads what is new behind its cursor, and makes each frame once. The
-cursor is a pair: the sequence number of the last event and the number of the last input, so that a queued input is seen once
-without a time and once with it, and no event twice. A slow poll stands behind the hints, which may be lost.
+cursor is a pair: the sequence number of the last event and the number of the last input, so that a queued input is seen
+once without a time and once with it, and no event twice. A slow poll stands behind the hints, which may be lost.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 FRAMES_MAX = 1_024
 """Frames that wait for one listener; a slower one is dropped."""
-PAGE = 500
+PAGE = 100
 FINISHED_MAX = 64
 _Follow = Callable[[asyncio.Event], Awaitable[None]]
 """Follows something until cancelled; sets the event once its subscription stands."""

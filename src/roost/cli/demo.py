@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ from roost.cli.follow import download_outputs, follow, say, turn_ended
 from roost.cli.private import NotStarted, PrivateServer, private_server
 from roost.cli.settings import settings
 from roost.cli.show import Display
+from roost.sandbox.bubblewrap import BubblewrapBackend
 
 NEXT = """\
 What to try next
@@ -45,8 +47,19 @@ def command() -> None:
     except (NotStarted, proof.BrokenProof) as error:
         raise click.ClickException(f"the demo failed: {error}") from None
     finally:
+        asyncio.run(end_sandboxes(folder / "data"))
         shutil.rmtree(folder, ignore_errors=True)
     click.echo(NEXT)
+
+
+async def end_sandboxes(data_dir: Path) -> None:
+    """Sandboxes outlive their server by design. The demo's must not, even when the server ended badly."""
+    backend = BubblewrapBackend(data_dir / "sandboxes")
+    try:
+        for session_id in await backend.living():
+            await backend.forget(session_id)
+    finally:
+        await backend.aclose()
 
 
 def demonstrate(

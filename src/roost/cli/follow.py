@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import anthropic
+import httpx2
 from anthropic.types.beta.sessions import BetaManagedAgentsUserMessageEventParams
 
 RECONNECT_PAUSE_S = 1.0
-RECONNECTS_MAX = 30
+FAILURES_MAX = 30
 
 
 def say(client: anthropic.Anthropic, session_id: str, text: str) -> None:
@@ -21,6 +23,11 @@ def say(client: anthropic.Anthropic, session_id: str, text: str) -> None:
         "content": [{"type": "text", "text": text}],
     }
     client.beta.sessions.events.send(session_id, events=[message])
+
+
+def interrupt(client: anthropic.Anthropic, session_id: str) -> None:
+    """Stop the turn, with everything that runs in the sandbox."""
+    client.beta.sessions.events.send(session_id, events=[{"type": "user.interrupt"}])
 
 
 def turn_ended(event: Any) -> bool:
@@ -40,25 +47,26 @@ def follow(
 ) -> Iterator[Any]:
     """Events as they come, with previews of messages. `send` is called once the stream stands, so nothing is missed.
 
-    `history` begins with the past. A connection that breaks is made again, and what came in between is listed. Ends
-    when the server ends the stream of a session that is over.
+    `history` begins with the past. A connection that breaks is made again, and what came in between is listed; after
+    30 failures in a row the last one is raised. Ends with a session that is over.
     """
     seen: set[str] = set()
-    waiting = [send] if send else []
-    for attempt in range(RECONNECTS_MAX):
+    waiting, failures = [send] if send else [], 0
+    while True:
         try:
             with client.beta.sessions.events.stream(session_id, event_deltas=["agent.message"]) as stream:
                 while waiting:
                     waiting.pop()()
-                if history or attempt:
-                    yield from _unseen(client.beta.sessions.events.list(session_id, limit=1000), seen)
-                for event in _unseen(stream, seen):
+                past = client.beta.sessions.events.list(session_id, limit=1000) if history else ()
+                for event in _unseen(chain(past, stream), seen):
+                    failures = 0
                     yield event
                     if event.type in ("session.status_terminated", "session.deleted"):
                         return
-        except anthropic.APIConnectionError:
-            if attempt + 1 == RECONNECTS_MAX:
+        except (anthropic.APIConnectionError, httpx2.TransportError):
+            if failures >= FAILURES_MAX:
                 raise
+        history, failures = True, failures + 1
         pause(RECONNECT_PAUSE_S)
 
 

@@ -8,6 +8,7 @@ import anthropic
 import click
 
 from roost.cli.connection import connected
+from roost.cli.follow import interrupt
 
 LOOK_EVERY_S = 0.1
 
@@ -20,7 +21,7 @@ def command(session: str, archive: bool, wait_s: float) -> None:
     """Interrupt SESSION, with everything that runs in its sandbox, and wait until it is idle."""
     with connected() as api:
         if works(api, session):
-            api.beta.sessions.events.send(session, events=[{"type": "user.interrupt"}])
+            interrupt(api, session)
             wait_until_idle(api, session, wait_s)
         if archive:
             api.beta.sessions.archive(session)

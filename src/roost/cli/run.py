@@ -12,7 +12,7 @@ import click
 
 from roost.cli.agents import new_session
 from roost.cli.connection import answers, api_errors, client, connected, default_model, server_url
-from roost.cli.follow import download_outputs, follow, say, turn_ended
+from roost.cli.follow import download_outputs, follow, interrupt, say, turn_ended
 from roost.cli.private import NotStarted, private_server
 from roost.cli.settings import settings
 from roost.cli.show import Display
@@ -60,9 +60,10 @@ def server() -> Iterator[anthropic.Anthropic]:
 def work(api: anthropic.Anthropic, session_id: str, task: str) -> int:
     """Send the task and show what comes until the turn is over; returns the exit status."""
     display, interrupted = Display(), False
+    send = partial(say, api, session_id, task)
     while True:
         try:
-            for event in follow(api, session_id, send=None if interrupted else partial(say, api, session_id, task)):
+            for event in follow(api, session_id, send=send):
                 display.show(event)
                 if turn_ended(event):
                     reason = event.stop_reason.type if event.type == "session.status_idle" else event.type
@@ -72,4 +73,4 @@ def work(api: anthropic.Anthropic, session_id: str, task: str) -> int:
             if interrupted:
                 raise
             interrupted = True
-            api.beta.sessions.events.send(session_id, events=[{"type": "user.interrupt"}])
+            send = partial(interrupt, api, session_id)

@@ -84,13 +84,10 @@ class Settings:
     lease_ttl_s: float = setting(30, "how long a session is held without a sign of life", at_least=1)
     lease_renew_s: float = setting(10, "how often that sign is given", at_least=0.1)
 
-    sandbox: Literal["auto", "bubblewrap"] = setting(
-        "auto", "what holds the tools in; `auto` takes the best that works"
-    )
     require_isolation: bool = setting(False, "refuse to start where no sandbox works, instead of refusing tool calls")
-    bash_timeout_s: float = setting(120, "time a `bash` call gets that asks for none", at_least=1)
-    bash_timeout_max_s: float = setting(3_600, "longest `timeout_ms` a `bash` call may ask for, in seconds", at_least=1)
-    tool_timeout_s: float = setting(150, "time any other tool call gets", at_least=1)
+    tool_timeout_s: float = setting(
+        150, "time a tool call gets; a `bash` call that asks for a longer one gets that", at_least=1
+    )
     sandboxes_max: int = setting(256, "sandboxes alive at once; the longest idle one goes first", at_least=1)
     sandbox_idle_s: float = setting(1_800, "idle time after which a sandbox ends; its files stay", at_least=1)
     sandbox_memory_bytes_max: int = setting(8 * 1024 * _MIB, "memory of a sandbox", at_least=64 * _MIB)

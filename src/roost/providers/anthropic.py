@@ -6,7 +6,6 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
-from functools import cached_property
 from typing import Any
 from zlib import crc32
 
@@ -20,7 +19,9 @@ from roost.providers.failures import http_failure, no_key, stream_failure
 from roost.providers.sse import FrameReader
 from roost.wire.messages import ModelCard, ModelError, ModelLimits, ModelRequest
 
-API_VERSION = "2023-06-01"
+API_VERSION = "2026-10-21"
+"""The version whose shapes we send and read, with the credential header that belongs to it (contract/http.md)."""
+
 FAST_MODE_BETA = "fast-mode-2026-02-01"
 ERROR_BYTES_MAX = 64 * 1024
 DRAIN_S = 1.0
@@ -55,6 +56,7 @@ class AnthropicProvider:
         self._timeout = httpx2.Timeout(stall_s, connect=connect_s, pool=None)
         self._lists_timeout = httpx2.Timeout(connect_s)
         self._clock = clock or SystemClock()
+        self._tls: ssl.SSLContext | None = None
         self._clients: dict[int, httpx2.AsyncClient] = {}
         self._cards = Cards(self._get, self._clock, MODELS_TTL_S)
 
@@ -63,10 +65,9 @@ class AnthropicProvider:
         headers = self._headers(fast=request.speed == "fast")
         card = await self._cards.card(request.model)
         body = encode_body(request, thinking_for(card, request.max_tokens))
+        client = await self._client(request.session_id)
         try:
-            async with self._client(request.session_id).stream(
-                "POST", "/v1/messages", content=body, headers=headers
-            ) as response:
+            async with client.stream("POST", "/v1/messages", content=body, headers=headers) as response:
                 if response.status_code != 200:
                     raise http_failure(response, await _error_body(response), self._clock.now())
                 frames = FrameReader()
@@ -99,8 +100,11 @@ class AnthropicProvider:
         for client in self._clients.values():
             await client.aclose()
 
-    def _client(self, session_id: str = "") -> httpx2.AsyncClient:
+    async def _client(self, session_id: str = "") -> httpx2.AsyncClient:
         """A session keeps to one pool, where it finds its last connection again."""
+        if self._tls is None:
+            # Reading the certificates takes long enough to be felt by every other session.
+            self._tls = await asyncio.to_thread(httpx2.create_ssl_context)
         pool = crc32(session_id.encode()) % POOLS
         if pool not in self._clients:
             self._clients[pool] = httpx2.AsyncClient(
@@ -108,16 +112,12 @@ class AnthropicProvider:
             )
         return self._clients[pool]
 
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        return httpx2.create_ssl_context()
-
     def _headers(self, fast: bool = False) -> dict[str, str]:
         """Raises ModelError without a key, or with one that cannot stand in a header."""
         if not (self._api_key and self._api_key.isascii() and self._api_key.isprintable()):
             raise no_key()
         headers = {
-            "x-api-key": self._api_key,
+            "authorization": f"Bearer {self._api_key}",
             "anthropic-version": API_VERSION,
             "content-type": "application/json",
             # Deflating a stream of small frames costs more than it saves and may hold them back.
@@ -128,7 +128,8 @@ class AnthropicProvider:
     async def _get(self, path: str) -> Mapping[str, Any]:
         headers = self._headers()
         try:
-            response = await self._client().get(path, headers=headers, timeout=self._lists_timeout)
+            client = await self._client()
+            response = await client.get(path, headers=headers, timeout=self._lists_timeout)
             if response.status_code != 200:
                 raise http_failure(response, response.content, self._clock.now())
             return _parsed(response.content)

@@ -18,6 +18,8 @@ from itertools import pairwise
 from json import JSONDecodeError, JSONDecoder
 from typing import Any, get_args
 
+import orjson
+
 from roost.wire.messages import Block, Message, ModelErrorKind
 
 PARTS: Mapping[str, str] = {
@@ -35,8 +37,10 @@ STOP_REASONS = (
     *("pause_turn", "refusal", "model_context_window_exceeded"),
 )
 
-_BLOCK = re.compile(r"^[ \t]*```roost-script[ \t]*\r?\n(.*?)^[ \t]*```[ \t]*$", re.MULTILINE | re.DOTALL)
-_REFERENCE = re.compile(r"\{\{\s*(last_result|result\s+(\d+))\s*\}\}")
+PLAN_CHARS_MAX = 256_000
+FENCE = "```roost-script"
+
+_REFERENCE = re.compile(r"\{\{\s*(last_result|result\s+(\d{1,6}))\s*\}\}")
 
 
 class PlanError(ValueError):
@@ -68,15 +72,20 @@ class Failure:
 
 
 def parse_plan(text: str) -> tuple[Step, ...]:
-    """The steps of a plan. Raises PlanError."""
+    """The steps of a plan of at most PLAN_CHARS_MAX characters. Raises PlanError."""
+    if len(text) > PLAN_CHARS_MAX:
+        raise PlanError(f"The script is longer than {PLAN_CHARS_MAX:,} characters.")
     decoder = JSONDecoder()
     steps: list[Step] = []
     at = _past_space(text, 0)
     while at < len(text):
         try:
             value, at = decoder.raw_decode(text, at)
+            orjson.dumps(value)
         except JSONDecodeError as error:
             raise PlanError(f"The script is not JSON at line {error.lineno}: {error.msg}.") from None
+        except (RecursionError, TypeError):
+            raise PlanError(f"Step {len(steps) + 1} of the script holds more than JSON can carry on.") from None
         steps.append(_step(value, len(steps) + 1))
         at = _past_space(text, at)
     if not steps:
@@ -175,10 +184,26 @@ def find_plan(messages: Sequence[Message], plan_file: str | None) -> Found | Non
     """
     for at in range(len(messages) - 1, -1, -1):
         if messages[at].role == "user":
-            blocks = _BLOCK.findall(_said(messages[at].content))
-            if blocks:
-                return _found(blocks[-1], messages[at:])
+            source = _last_block(_said(messages[at].content))
+            if source is not None:
+                return _found(source, messages[at:])
     return _found(plan_file, messages) if plan_file is not None else None
+
+
+def _last_block(text: str) -> str | None:
+    """What the last fenced block of a text holds; a block that is not closed goes to the end."""
+    if FENCE not in text:
+        return None
+    found: list[str] | None = None
+    open_block: list[str] | None = None
+    for line in text.split("\n"):
+        if open_block is None and line.strip() == FENCE:
+            found = open_block = []
+        elif line.strip() == "```":
+            open_block = None
+        elif open_block is not None:
+            open_block.append(line)
+    return None if found is None else "\n".join(found)
 
 
 def _found(source: str, messages: Sequence[Message]) -> Found:

@@ -51,10 +51,7 @@ class ScriptedProvider:
     def __init__(
         self, plan_file: Path | None = None, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
-        self._plan = None
-        if plan_file is not None:
-            self._plan = plan_file.read_text(encoding="utf-8")
-            _steps(self._plan)
+        self._plan = _read(plan_file) if plan_file is not None else None
         self._sleep = sleep
         self._failed: OrderedDict[tuple[str, int], int] = OrderedDict()
         """How often a place with a number of `times` has failed. Forgotten in a restart: then it fails anew."""
@@ -106,7 +103,16 @@ class ScriptedProvider:
         raise ModelError(failure.kind, failure.message, failure.retry_after_s)
 
 
-@lru_cache(maxsize=256)
+def _read(plan_file: Path) -> str:
+    try:
+        source = plan_file.read_text(encoding="utf-8")
+        parse_plan(source)
+    except (OSError, ValueError) as error:
+        raise PlanError(f"{plan_file}: {error}") from error
+    return source
+
+
+@lru_cache(maxsize=64)
 def _steps(source: str) -> tuple[Step, ...]:
     return parse_plan(source)
 

@@ -37,7 +37,7 @@ STAGE = "/tmp"
 
 _CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWPID = 0x20000, 0x10000000, 0x20000000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
-_MS_NOSUID, _MS_NODEV = 0x2, 0x4
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 0x2, 0x4, 0x8
 _PR_SET_CHILD_SUBREAPER = 36
 _FDS = 4
 _BWRAP_MISSING = 127
@@ -116,6 +116,9 @@ def _become_keeper(argv: list[str], base: int, gate: int, inherited: list[int]) 
     """Wait for the word, give up every privilege, become bubblewrap. Without the word, end."""
     try:
         if os.read(gate, 1):
+            # bubblewrap looks itself up by the numbers of this pid namespace.
+            call("unshare", _CLONE_NEWNS)
+            call("mount", b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None)
             if base:
                 drop_to(base)
             close_all_but({0, 1, 2, *inherited})

@@ -14,7 +14,7 @@ from _thread import start_new_thread
 
 from .calls import CANCELLED, Call, Ledger, Stale, text_result
 from .frames import Connection, decode
-from .processes import Children, tidy_fds
+from .processes import Children, hide_memory, tidy_fds
 from .tools import Tools
 
 TYPE_CHECKING = False
@@ -101,6 +101,7 @@ class Toolhost:
 def main(listen_fd: int) -> None:
     """Serve until killed."""
     tidy_fds(listen_fd)
+    hide_memory()
     listener = socket(fileno=os.dup(listen_fd))
     os.close(listen_fd)
     quiet = os.open("/dev/null", os.O_RDWR)
