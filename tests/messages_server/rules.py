@@ -12,14 +12,15 @@ from tests.messages_server.models import MODELS
 from tests.messages_server.refusal import Refusal
 from tests.messages_server.schema import check_body, known_betas
 
+API_VERSIONS = ("2026-10-21", "2023-06-01")
 FAST_MODE_BETA = "fast-mode-2026-02-01"
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
     if not headers.get("x-api-key") and not headers.get("authorization", "").startswith("Bearer "):
-        raise Refusal("x-api-key header is required", 401, "authentication_error")
-    if headers.get("anthropic-version") != "2023-06-01":
+        raise Refusal("an authorization or x-api-key header is required", 401, "authentication_error")
+    if headers.get("anthropic-version") not in API_VERSIONS:
         raise Refusal("anthropic-version: header is required")
     unknown = _betas(headers) - known_betas()
     if unknown:

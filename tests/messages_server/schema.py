@@ -141,6 +141,7 @@ def _union_check(arms: tuple[Any, ...]) -> Check:
     """Objects are told apart by `type` or `role`, everything else by trying."""
     tagged: dict[Any, Check] = {}
     others: list[Check] = []
+    free: list[Check] = []
     for arm in arms:
         if _is_of_replies(arm):
             continue
@@ -149,12 +150,15 @@ def _union_check(arms: tuple[Any, ...]) -> Check:
             tagged[tag] = _check(arm)
         if not tags or None in tags:
             others.append(_check(arm))
+        if typing.get_origin(arm) is dict:
+            free.append(_check(arm))
 
     def check(value: Any) -> None:
         if isinstance(value, dict) and tagged:
             tag = value.get("type", value.get("role"))
             if isinstance(tag, str | None) and tag in tagged:
-                tagged[tag](value)
+                # Beside a typed shape a union may hold any object, as the schema of a tool's input does.
+                _any_of([tagged[tag], *free], value)
                 return
             if not others:
                 raise Refusal(f"Input tag {tag!r} does not match any of the expected tags")

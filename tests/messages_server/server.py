@@ -39,6 +39,8 @@ class Request:
     headers: Mapping[str, str]
     raw: bytes
     body: Mapping[str, Any]
+    client: tuple[str, int] = ("", 0)
+    """Address and port of the connection it came over."""
     refusal: Refusal | None = None
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the client left before the reply was complete; seen while a Hold or a Stall waits."""
@@ -82,7 +84,7 @@ class MessagesServer:
     """See the module. `script` is a list of answers, played in order, or a function of the request.
 
     `expect_refusals` for tests that want some; `strict=False` leaves the checks out, for long histories in benchmarks.
-    `requests` keeps every request, `refusals` those that were refused.
+    `requests` keeps every request for a reply, `gets` the paths of all others, `refusals` what was refused.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class MessagesServer:
         seen: Callable[[Request], object] | None = None,
     ) -> None:
         self.requests: list[Request] = []
+        self.gets: list[str] = []
         self._script = script if callable(script) else in_order(script)
         self._strict = strict
         self._expect_refusals = expect_refusals
@@ -172,9 +175,10 @@ class MessagesServer:
         try:
             check_headers(headers)
             if scope["method"] == "GET":
+                self.gets.append(scope["path"])
                 await _send_json(send, 200, _models(scope["path"]))
             elif scope["path"] == "/v1/messages":
-                await self._messages(Request(headers, raw, _json(raw)), receive, send)
+                await self._messages(Request(headers, raw, _json(raw), scope["client"]), receive, send)
             else:
                 raise Refusal("Not Found", 404, "not_found_error")
         except Refusal as refusal:
@@ -222,7 +226,8 @@ class MessagesServer:
                 case Broken():
                     raise _Cut
                 case Delay(seconds):
-                    await asyncio.sleep(seconds)
+                    if not await _holds(asyncio.Event(), request, receive, seconds):
+                        return
                 case Hold(until):
                     if not await _holds(until, request, receive):
                         return
@@ -236,16 +241,16 @@ class _Cut(Exception):
     """Makes the web server drop the connection."""
 
 
-async def _holds(until: asyncio.Event, request: Request, receive: Receive) -> bool:
-    """Waits for the event; False when the client left first."""
+async def _holds(until: asyncio.Event, request: Request, receive: Receive, seconds: float | None = None) -> bool:
+    """Waits for the event, or so long; False when the client left first."""
     waits = [asyncio.ensure_future(until.wait()), asyncio.ensure_future(receive())]
     try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for wait in waits:
             wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
-    if until.is_set():
+    if waits[1] not in done or until.is_set():
         return True
     request.hung_up.set()
     return False

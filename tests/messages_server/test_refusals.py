@@ -12,7 +12,7 @@ from tests.messages_server import BUDGETED, Refusal, signature_of
 from tests.messages_server.replies import redacted_data_of, thinking_seal
 from tests.messages_server.rules import check_headers, check_request
 
-HEADERS = {"x-api-key": "key", "anthropic-version": "2023-06-01"}
+HEADERS = {"authorization": "Bearer key", "anthropic-version": "2026-10-21"}
 
 THOUGHT = {"type": "thinking", "thinking": "Look first.", "signature": signature_of("Look first.")}
 SEALED = f"toolu_000102_{thinking_seal([THOUGHT])}"
@@ -232,7 +232,7 @@ def test_a_paused_turn_goes_on_from_the_models_words() -> None:
     ("headers", "words"),
     [
         ({"anthropic-version": "2023-06-01"}, "x-api-key header is required"),
-        ({"x-api-key": "key"}, "anthropic-version: header is required"),
+        ({"authorization": "Bearer key"}, "anthropic-version: header is required"),
         ({**HEADERS, "anthropic-beta": "made-up-2026-01-01"}, "Unexpected value"),
     ],
 )

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -181,8 +182,10 @@ class Turn:
         limits = await models.limits(self._config.agent["model"]["id"])
         messages = await self.context.messages(self._tools.store, self._row.workspace_id)
         max_tokens = min(limits.max_output_tokens, settings.output_tokens_max)
-        async for event in models.stream(model_request(self._row, self._config, messages, max_tokens)):
-            reader.feed(event)
+        request = model_request(self._row, self._config, messages, max_tokens)
+        async with aclosing(models.stream(request)) as events:
+            async for event in events:
+                reader.feed(event)
         return reader.finish()
 
     async def _failed(self, error: ModelError) -> bool:
@@ -227,6 +230,8 @@ class Turn:
         try:
             while running:
                 if await self._interrupted(running.keys(), hints):
+                    # Before the tasks are dropped: the hands must know the call while they still start its sandbox.
+                    await self._calls.cancel(running.values())
                     return True
                 results = [(running.pop(task), task.result()) for task in [*running] if task.done()]
                 if await self._record(results):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 from zlib import crc32
@@ -60,7 +60,7 @@ class AnthropicProvider:
         self._clients: dict[int, httpx2.AsyncClient] = {}
         self._cards = Cards(self._get, self._clock, MODELS_TTL_S)
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[Mapping[str, Any]]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Mapping[str, Any], None]:
         """See `ModelProvider.stream`."""
         headers = self._headers(fast=request.speed == "fast")
         card = await self._cards.card(request.model)

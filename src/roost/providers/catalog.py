@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -34,7 +34,7 @@ class Catalog:
         known = ", ".join(f"`{pattern}`" for pattern, _ in self._routes) or "none"
         raise ModelError("request_failed", f"No provider is configured for the model `{model}`. Configured: {known}.")
 
-    def stream(self, request: ModelRequest) -> AsyncIterator[Mapping[str, Any]]:
+    def stream(self, request: ModelRequest) -> AsyncGenerator[Mapping[str, Any], None]:
         """See `ModelProvider.stream`; for a model nobody answers for the call itself raises."""
         return self.provider(request.model).stream(request)
 

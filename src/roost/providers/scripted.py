@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ class ScriptedProvider:
         self._failed: OrderedDict[tuple[str, int], int] = OrderedDict()
         """How often a place with a number of `times` has failed. Forgotten in a restart: then it fails anew."""
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[Event]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Event, None]:
         """See `ModelProvider.stream`."""
         try:
             step, found = self._step(request)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -50,7 +50,7 @@ ModelErrorKind = Literal[
 ]
 
 
-@dataclass
+@dataclass(eq=False)
 class ModelError(Exception):
     """A model request that brought no usable reply.
 
@@ -100,7 +100,7 @@ class ModelProvider(Protocol):
     @property
     def name(self) -> str: ...
 
-    def stream(self, request: ModelRequest) -> AsyncIterator[Mapping[str, Any]]:
+    def stream(self, request: ModelRequest) -> AsyncGenerator[Mapping[str, Any], None]:
         """The reply as Messages stream events (`message_start` .. `message_stop`, parsed JSON, pings left out).
 
         An async generator; closing it closes the connection. Raises ModelError, and only that, for whatever goes
