@@ -157,7 +157,12 @@ async def _hands(settings: Settings, stack: AsyncExitStack) -> tuple[Fleet, Capa
     capability = await backend.probe()
     if settings.require_isolation and not capability.available:
         raise StartError(f"no sandbox works on this machine, and ROOST_REQUIRE_ISOLATION is set: {capability.why_not}")
-    fleet = Fleet(backend, living_max=settings.sandboxes_max, idle_s=settings.sandbox_idle_s)
+    fleet = Fleet(
+        backend,
+        living_max=settings.sandboxes_max,
+        idle_s=settings.sandbox_idle_s,
+        call_timeout_s=settings.tool_timeout_s,
+    )
     stack.push_async_callback(fleet.close)
     await fleet.start()
     return fleet, capability

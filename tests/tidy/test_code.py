@@ -20,6 +20,7 @@ BANNED_MODULES = {"util", "utils", "common", "helper", "helpers", "base", "misc"
 BANNED_IN_CLASSES = re.compile(r"(Manager|Impl|Helper|Util|Base)([A-Z]|s?$)")
 
 STARTED_BY_NAME = {
+    "roost.sandbox.attacks": "what must not be possible in a sandbox; for tests, also other people's",
     "roost.sandbox.conformance": "the suite that a backend must pass; for tests, also other people's",
     "roost.store.conformance": "the suite that a store must pass; for tests, also other people's",
 }
@@ -72,9 +73,16 @@ def imported_modules() -> Iterator[tuple[str, str]]:
         for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Import):
                 yield from ((dotted(path), alias.name) for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                yield dotted(path), node.module
-                yield from ((dotted(path), f"{node.module}.{alias.name}") for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                module = ".".join(filter(None, (package(path, node.level), node.module)))
+                yield dotted(path), module
+                yield from ((dotted(path), f"{module}.{alias.name}") for alias in node.names)
+
+
+def package(path: Path, level: int) -> str:
+    """What the dots of a relative import stand for; empty for an absolute one."""
+    folders = path.relative_to(ROOT / "src").parts[:-1]
+    return ".".join(folders[: len(folders) - level + 1]) if level else ""
 
 
 def named_in_strings() -> set[str]:

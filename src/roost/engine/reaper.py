@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from roost.store.protocols import Store
+from roost.store.protocols import REAP_TOPIC, Store
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Sandboxes(Protocol):
 
 
 class Reaper:
-    """Looks at start and then every `every_s` seconds."""
+    """Looks at start, whenever a session was deleted, every `every_s` seconds, and once more when it stops."""
 
     def __init__(self, store: Store, sandboxes: Sandboxes, *, every_s: float) -> None:
         self._store = store
@@ -40,14 +40,19 @@ class Reaper:
         if self._loop:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
+            await self._look()
 
     async def _run(self) -> None:
-        while True:
-            try:
-                await self.reap()
-            except Exception:
-                log.exception("looking for sandboxes without a session failed")
-            await asyncio.sleep(self._every_s)
+        async with self._store.bus.subscribe(REAP_TOPIC) as hints:
+            while True:
+                await self._look()
+                await hints.wait(self._every_s)
+
+    async def _look(self) -> None:
+        try:
+            await self.reap()
+        except Exception:
+            log.exception("looking for sandboxes without a session failed")
 
     async def reap(self) -> list[str]:
         """One look; returns the sessions whose sandboxes were removed."""

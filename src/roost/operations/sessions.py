@@ -18,7 +18,7 @@ from roost.operations.resource import Context, Reply, Write
 from roost.operations.snapshot import snapshot
 from roost.operations.tools import resolved, warnings
 from roost.operations.view import session_reply
-from roost.store.protocols import Batch, EventDraft, SessionQuery, SessionRow, session_topic
+from roost.store.protocols import REAP_TOPIC, Batch, EventDraft, SessionQuery, SessionRow, session_topic
 from roost.store.protocols import Status as RowStatus
 from roost.store.statements import (
     append,
@@ -185,7 +185,7 @@ async def delete(ctx: Context, *, session_id: str) -> Write:
         objects_delete_children(ctx.workspace_id, "file", session_id),
     )
     reply = Reply(encode({"id": session_id, "type": "session_deleted"}))
-    return Write(Batch(statements, hints=(session_topic(session_id),)), reply)
+    return Write(Batch(statements, hints=(session_topic(session_id), REAP_TOPIC)), reply)
 
 
 async def existing(ctx: Context, session_id: str) -> SessionRow:

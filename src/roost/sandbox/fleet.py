@@ -23,8 +23,6 @@ from roost.sandbox.interface import (
 
 T = TypeVar("T")
 
-BASH_TIMEOUT_S = 120.0
-"""bash's own default (contract/tools.md)."""
 CALL_TIMEOUT_S = 150.0
 """What a whole call may take, the reference runner's; a bash call with a longer time-out of its own gets that."""
 CALL_MARGIN_S = 30.0
@@ -53,10 +51,21 @@ class _Seat:
 
 
 class Fleet:
-    """Sandboxes by session: `living_max` at once, the longest idle making room; `idle_s` without a call ends one."""
+    """Sandboxes by session: `living_max` at once, the longest idle making room; `idle_s` without a call ends one.
 
-    def __init__(self, backend: Backend, *, living_max: int = 256, idle_s: float = 1_800) -> None:
+    A call gets `call_timeout_s` in all, and a bash call that asks for more time gets that.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        living_max: int = 256,
+        idle_s: float = 1_800,
+        call_timeout_s: float = CALL_TIMEOUT_S,
+    ) -> None:
         self._backend = backend
+        self._call_timeout_s = call_timeout_s
         self._living_max = living_max
         self._idle_s = idle_s
         self._seats: dict[str, _Seat] = {}
@@ -80,7 +89,8 @@ class Fleet:
             sandbox = await asyncio.shield(self._spawn(self._ready(seat, spec)))
             if call_id in seat.cancelled:
                 return ToolResult.text("the call was cancelled", is_error=True)
-            result = await sandbox.execute(name, input, call_id=call_id, epoch=epoch, timeout_s=_timeout_s(name, input))
+            timeout_s = max(self._call_timeout_s, _own_timeout_s(name, input) + CALL_MARGIN_S)
+            result = await sandbox.execute(name, input, call_id=call_id, epoch=epoch, timeout_s=timeout_s)
         finally:
             seat.calls.discard(call_id)
             seat.cancelled.discard(call_id)
@@ -218,7 +228,7 @@ class Fleet:
         return task
 
 
-def _timeout_s(name: str, input: Mapping[str, Any]) -> float:
+def _own_timeout_s(name: str, input: Mapping[str, Any]) -> float:
+    """What the call itself asks for; only `bash` can."""
     asked_ms = input.get("timeout_ms") if name == "bash" else None
-    own_s = asked_ms / 1000 if isinstance(asked_ms, int) else BASH_TIMEOUT_S
-    return max(CALL_TIMEOUT_S, own_s + CALL_MARGIN_S)
+    return asked_ms / 1000 if isinstance(asked_ms, int) else 0.0

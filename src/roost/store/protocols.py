@@ -420,6 +420,9 @@ class Bus(Protocol):
 
 
 WAKE_TOPIC = "wake"
+"""Hinted at when a session wants a brain."""
+REAP_TOPIC = "reap"
+"""Hinted at when a session was deleted, so that its sandbox can go."""
 
 
 def session_topic(session_id: str) -> str:

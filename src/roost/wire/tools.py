@@ -120,10 +120,10 @@ def _input_schema(schema: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"{sorted(unions)[0]} is not allowed at the top of the schema")
     if any("$ref" in part for part in _objects(schema)):
         raise ValueError("$ref is not allowed")
-    properties, required = schema.get("properties") or {}, schema.get("required") or []
-    if not isinstance(properties, dict) or not all(_PROPERTY.fullmatch(name) for name in properties):
+    properties, required = (schema.get(name) for name in ("properties", "required"))
+    if not isinstance(properties, dict | None) or not all(_PROPERTY.fullmatch(name) for name in properties or ()):
         raise ValueError("`properties` must be an object with names of 1 to 64 letters, digits, '_', '.' and '-'")
-    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+    if not isinstance(required, list | None) or not all(isinstance(name, str) for name in required or ()):
         raise ValueError("`required` must be a list of strings")
     try:
         orjson.dumps(schema)

@@ -25,7 +25,7 @@ def test_every_kind_of_value_is_read_from_its_variable() -> None:
         "ROOST_RATE_LIMITS": "create=5",
         "ROOST_RETRY_JITTER": "0.5",
         "ROOST_REQUIRE_ISOLATION": "Yes",
-        "ROOST_SANDBOX": "bubblewrap",
+        "ROOST_LOG_LEVEL": "debug",
         "ROOST_TRUSTED_CIDRS": "10.1.0.0/16, fd12::/32",
         "ANTHROPIC_API_KEY": "k",
     }
@@ -35,7 +35,7 @@ def test_every_kind_of_value_is_read_from_its_variable() -> None:
         rate_limits=RateLimits(create=5),
         retry_jitter=0.5,
         require_isolation=True,
-        sandbox="bubblewrap",
+        log_level="debug",
         trusted_cidrs=("10.1.0.0/16", "fd12::/32"),
         anthropic_api_key="k",
     )
@@ -64,7 +64,7 @@ def test_an_unknown_variable_is_reported_with_the_nearest_name() -> None:
         ("ROOST_RATE_LIMITS", "on"),
         ("ROOST_RATE_LIMITS", "create=0"),
         ("ROOST_RATE_LIMITS", "write=5"),
-        ("ROOST_SANDBOX", "none"),
+        ("ROOST_LOG_LEVEL", "loud"),
         ("ROOST_REQUIRE_ISOLATION", "perhaps"),
         ("ROOST_RETRY_JITTER", "-0.1"),
         ("ROOST_MODEL_STALL_S", "nan"),
