@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
@@ -11,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
+from benchmarks.http import connected
 from benchmarks.measure import Finding, against, timed
-from benchmarks.rig import Rig, plan, until
+from benchmarks.rig import HEADERS, Rig, plan
 from roost.core.clock import SystemClock, timestamp
 from roost.server import Running
 from roost.store.protocols import Batch
@@ -41,22 +43,26 @@ async def growth(rig: Rig, server: Running) -> list[Finding]:
     short, long = await _filled(rig, server, SHORT), await _filled(rig, server, LONG)
 
     def page(session: str) -> Callable[[], Awaitable[float]]:
-        async def pages() -> None:
-            for _ in range(PAGES):
-                await rig.client.get(f"/v1/sessions/{session}/events", params={"limit": 100})
+        async def pages() -> float:
+            async with rig.connect() as connection:
 
-        return lambda: timed(pages)
+                async def ask() -> None:
+                    for _ in range(PAGES):
+                        await connection.request("GET", f"/v1/sessions/{session}/events?limit=100")
+
+                return await timed(ask)
+
+        return pages
 
     def turn(session: str) -> Callable[[], Awaitable[float]]:
         async def turns() -> float:
-            async with rig.stream(session) as names:
+            async with rig.chat(session) as chat:
 
-                async def say() -> None:
+                async def talk() -> None:
                     for _ in range(PAGES):
-                        await rig.say(session, plan([{"text": "hello"}]))
-                        await until(names, "session.status_idle")
+                        await chat.turn(plan([{"text": "hello"}]))
 
-                return await timed(say)
+                return await timed(talk)
 
         return turns
 
@@ -124,12 +130,13 @@ async def _fan_out(rig: Rig, url: str, publish: Callable[[], Awaitable[None]]) -
     attached = asyncio.Semaphore(0)
 
     async def read() -> None:
-        async with rig.client.stream("GET", url) as reply:
+        async with connected(url, HEADERS | {"x-api-key": rig.key}) as connection:
+            names = await connection.events(urlsplit(url).path)
             attached.release()
             seen = 0
-            async for chunk in reply.aiter_raw():
-                seen += chunk.count(b"event: agent.message")
-                if seen >= SPREAD:
+            async for name in names:
+                seen += name == "agent.message"
+                if seen == SPREAD:
                     return
 
     readers = [asyncio.create_task(read()) for _ in range(READERS)]

@@ -5,73 +5,76 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import httpx2
 import orjson
 
+from benchmarks.http import Connection, connected
 from roost.cli.private import private_server
 from roost.core.settings import Settings
 from roost.server import Running, running
+
+HEADERS = {"anthropic-version": "2023-06-01", "anthropic-beta": "managed-agents-2026-04-01"}
 
 
 @dataclass
 class Rig:
     """A client of a server, and an agent with an environment to make sessions from."""
 
-    client: httpx2.AsyncClient
+    url: str
+    key: str
     folder: Path
-    agent_id: str
-    environment_id: str
     pid: int
     """The server's process."""
+    agent_id: str = ""
+    environment_id: str = ""
 
     @classmethod
-    async def of(cls, client: httpx2.AsyncClient, folder: Path, pid: int) -> Rig:
-        tools = [{"type": "agent_toolset_20260401"}]
-        agent = await _made(client, "/v1/agents", name="bench", model="scripted", tools=tools)
-        return cls(client, folder, agent, await _made(client, "/v1/environments", name="bench"), pid)
+    async def of(cls, url: str, key: str, folder: Path, pid: int) -> Rig:
+        rig = cls(url, key, folder, pid)
+        async with rig.connect() as connection:
+            agent = {"name": "bench", "model": "scripted", "tools": [{"type": "agent_toolset_20260401"}]}
+            rig.agent_id = (await connection.post("/v1/agents", agent))["id"]
+            rig.environment_id = (await connection.post("/v1/environments", {"name": "bench"}))["id"]
+        return rig
 
-    async def session(self, **body: Any) -> str:
-        created = await self.post(
-            "/v1/sessions", {"agent": self.agent_id, "environment_id": self.environment_id, **body}
-        )
-        return str(created["id"])
+    def connect(self) -> AbstractAsyncContextManager[Connection]:
+        return connected(self.url, HEADERS | {"x-api-key": self.key})
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        reply = await self.client.post(path, json=body)
-        reply.raise_for_status()
-        parsed: Mapping[str, Any] = reply.json()
-        return parsed
-
-    async def say(self, session_id: str, text: str) -> None:
-        message = {"type": "user.message", "content": [{"type": "text", "text": text}]}
-        await self.post(f"/v1/sessions/{session_id}/events", {"events": [message]})
+    async def session(self) -> str:
+        async with self.connect() as connection:
+            body = {"agent": self.agent_id, "environment_id": self.environment_id}
+            return str((await connection.post("/v1/sessions", body))["id"])
 
     @asynccontextmanager
-    async def stream(self, session_id: str) -> AsyncIterator[AsyncIterator[str]]:
-        """The names of the session's events as they come."""
-        path = f"/v1/sessions/{session_id}/events/stream"
-        async with self.client.stream("GET", path) as reply:
-            reply.raise_for_status()
-            yield _names(reply)
+    async def chat(self, session_id: str | None = None) -> AsyncIterator[Chat]:
+        """A session, a new one unless it is named, with its stream open."""
+        session_id = session_id or await self.session()
+        async with self.connect() as sending, self.connect() as reading:
+            names = await reading.events(f"/v1/sessions/{session_id}/events/stream")
+            yield Chat(session_id, sending, names)
 
 
-async def _names(reply: httpx2.Response) -> AsyncIterator[str]:
-    async for line in reply.aiter_lines():
-        if line.startswith("event: "):
-            yield line.removeprefix("event: ")
+@dataclass
+class Chat:
+    """A session that is talked to and listened to."""
 
+    session_id: str
+    sending: Connection
+    names: AsyncIterator[str]
 
-async def until(names: AsyncIterator[str], wanted: str) -> None:
-    async for name in names:
-        if name == wanted:
-            return
-    raise RuntimeError(f"the stream ended before {wanted}")
+    async def turn(self, text: str, until: str = "session.status_idle") -> None:
+        """Says something and waits for an event."""
+        message = {"type": "user.message", "content": [{"type": "text", "text": text}]}
+        await self.sending.post(f"/v1/sessions/{self.session_id}/events", {"events": [message]})
+        async for name in self.names:
+            if name == until:
+                return
+        raise RuntimeError(f"the stream ended before {until}")
 
 
 def plan(steps: Sequence[Mapping[str, Any]]) -> str:
@@ -87,8 +90,7 @@ async def own_process() -> AsyncIterator[Rig]:
         folder = Path(name)
         environ = {**os.environ, "ROOST_RATE_LIMITS": "off", "ROOST_LOG_LEVEL": "warning"}
         with private_server(folder / "data", environ) as server:
-            async with _client(server.url, server.api_key) as client:
-                yield await Rig.of(client, folder, server.pid)
+            yield await Rig.of(server.url, server.api_key, folder, server.pid)
 
 
 @asynccontextmanager
@@ -98,17 +100,5 @@ async def same_process() -> AsyncIterator[tuple[Rig, Running]]:
     with TemporaryDirectory(prefix="roost-bench-") as name:
         folder = Path(name)
         settings = Settings(data_dir=folder / "data", port=0, api_key="sk-roost-benchmark", rate_limits=None)
-        async with running(settings) as server, _client(server.url, settings.api_key) as client:
-            yield await Rig.of(client, folder, os.getpid()), server
-
-
-def _client(url: str, key: str) -> httpx2.AsyncClient:
-    headers = {"x-api-key": key, "anthropic-version": "2023-06-01", "anthropic-beta": "managed-agents-2026-04-01"}
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-    return httpx2.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=120)
-
-
-async def _made(client: httpx2.AsyncClient, path: str, **body: Any) -> str:
-    reply = await client.post(path, json=body)
-    reply.raise_for_status()
-    return str(reply.json()["id"])
+        async with running(settings) as server:
+            yield await Rig.of(server.url, settings.api_key, folder, os.getpid()), server

@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 
 from benchmarks.measure import Finding, against, timed
-from benchmarks.rig import Rig, plan, until
+from benchmarks.rig import Rig, plan
 from roost.core.ids import new_id
 from roost.providers.scripted import ScriptedProvider
 from roost.sandbox.bubblewrap import BubblewrapBackend
@@ -31,13 +31,11 @@ BASH = {"tools": [{"name": "bash", "input": {"command": "true"}}]}
 
 async def text_turn(rig: Rig) -> Finding:
     """A message to its idle event, against the same model and the same number of synced appends without a server."""
-    session = await rig.session()
-    async with rig.stream(session) as names:
+    async with rig.chat() as chat:
 
         async def turns() -> None:
             for _ in range(TURNS):
-                await rig.say(session, SAY_HELLO)
-                await until(names, "session.status_idle")
+                await chat.turn(SAY_HELLO)
 
         async def ours() -> float:
             return await timed(turns) / TURNS
@@ -77,22 +75,17 @@ async def hands(folder: Path) -> AsyncIterator[Fleet]:
 
 async def bash_call(rig: Rig) -> Finding:
     """One `bash` call inside a turn, with its model request and its records, against the toolhost asked directly."""
-    session = await rig.session()
     script = plan([*[BASH] * CALLS, {"text": "done"}])
     spec = SandboxSpec(new_id("sesn"))
 
-    async with hands(rig.folder) as fleet, rig.stream(session) as names:
+    async with hands(rig.folder) as fleet, rig.chat() as chat:
 
         async def direct() -> None:
             for _ in range(CALLS):
                 await fleet.execute(spec, call_id=new_id("sevt"), epoch=1, name="bash", input={"command": "true"})
 
-        async def turn() -> None:
-            await rig.say(session, script)
-            await until(names, "session.status_idle")
-
         async def ours() -> float:
-            return await timed(turn) / CALLS
+            return await timed(lambda: chat.turn(script)) / CALLS
 
         async def floor() -> float:
             return await timed(direct) / CALLS
@@ -112,14 +105,8 @@ async def first_result(rig: Rig) -> Finding:
     program = "import subprocess; subprocess.run(['/bin/bash', '-c', 'true'], check=True)"
 
     async def ours() -> float:
-        session = await rig.session()
-        async with rig.stream(session) as names:
-
-            async def turn() -> None:
-                await rig.say(session, script)
-                await until(names, "agent.tool_result")
-
-            return await timed(turn)
+        async with rig.chat() as chat:
+            return await timed(lambda: chat.turn(script, until="agent.tool_result"))
 
     async def floor() -> float:
         return await timed(lambda: asyncio.to_thread(subprocess.run, [*command, program], check=True, env={}))
@@ -161,9 +148,8 @@ async def many_sessions(rig: Rig, sessions: int = 200, calls: int = 5) -> list[F
 
 
 async def _turn(rig: Rig, session: str, script: str) -> None:
-    async with rig.stream(session) as names:
-        await rig.say(session, script)
-        await until(names, "session.status_idle")
+    async with rig.chat(session) as chat:
+        await chat.turn(script)
 
 
 def _rss_mb(pid: int) -> float:
