@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from benchmarks.http import Connection, connected
-from roost.cli.private import private_server
+from roost.cli.private import end_sandboxes, private_server
 from roost.core.settings import Settings
 from roost.server import Running, running
 
@@ -89,8 +89,11 @@ async def own_process() -> AsyncIterator[Rig]:
     with TemporaryDirectory(prefix="roost-bench-") as name:
         folder = Path(name)
         environ = {**os.environ, "ROOST_RATE_LIMITS": "off", "ROOST_LOG_LEVEL": "warning"}
-        with private_server(folder / "data", environ) as server:
-            yield await Rig.of(server.url, server.api_key, folder, server.pid)
+        try:
+            with private_server(folder / "data", environ) as server:
+                yield await Rig.of(server.url, server.api_key, folder, server.pid)
+        finally:
+            await end_sandboxes(folder / "data")
 
 
 @asynccontextmanager
@@ -102,3 +105,4 @@ async def same_process() -> AsyncIterator[tuple[Rig, Running]]:
         settings = Settings(data_dir=folder / "data", port=0, api_key="sk-roost-benchmark", rate_limits=None)
         async with running(settings) as server:
             yield await Rig.of(server.url, settings.api_key, folder, os.getpid()), server
+            await server.fleet.end_all()

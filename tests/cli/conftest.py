@@ -13,8 +13,7 @@ from click.testing import CliRunner, Result
 
 from roost.cli import main
 from roost.cli.connection import client
-from roost.cli.demo import end_sandboxes
-from roost.cli.private import PrivateServer, private_server
+from roost.cli.private import PrivateServer, end_sandboxes, private_server
 
 Roost = Callable[..., Result]
 

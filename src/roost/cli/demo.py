@@ -18,10 +18,9 @@ from roost.cli.agents import new_session
 from roost.cli.connection import api_errors, client, default_model
 from roost.cli.demo_task import scripted_task, task
 from roost.cli.follow import download_outputs, follow, say, turn_ended
-from roost.cli.private import NotStarted, PrivateServer, private_server
+from roost.cli.private import NotStarted, PrivateServer, end_sandboxes, private_server
 from roost.cli.settings import settings
 from roost.cli.show import Display
-from roost.sandbox.bubblewrap import BubblewrapBackend
 
 NEXT = """\
 What to try next
@@ -50,16 +49,6 @@ def command() -> None:
         asyncio.run(end_sandboxes(folder / "data"))
         shutil.rmtree(folder, ignore_errors=True)
     click.echo(NEXT)
-
-
-async def end_sandboxes(data_dir: Path) -> None:
-    """Sandboxes outlive their server by design. The demo's must not, even when the server ended badly."""
-    backend = BubblewrapBackend(data_dir / "sandboxes")
-    try:
-        for session_id in await backend.living():
-            await backend.forget(session_id)
-    finally:
-        await backend.aclose()
 
 
 def demonstrate(

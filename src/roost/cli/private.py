@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from roost.sandbox.bubblewrap import BubblewrapBackend
+
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
 
@@ -64,6 +66,16 @@ def _start(data_dir: Path, log_file: Path, environ: Mapping[str, str]) -> subpro
             text=True,
             start_new_session=True,
         )
+
+
+async def end_sandboxes(data_dir: Path) -> None:
+    """Sandboxes outlive their server by design. Those of a server that is thrown away must not."""
+    backend = BubblewrapBackend(data_dir / "sandboxes")
+    try:
+        for session_id in await backend.living():
+            await backend.forget(session_id)
+    finally:
+        await backend.aclose()
 
 
 def _announcement(process: subprocess.Popen[str]) -> dict[str, str]:

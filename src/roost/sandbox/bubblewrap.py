@@ -113,16 +113,24 @@ class BubblewrapSandbox:
 class BubblewrapBackend:
     """`roost.sandbox.interface.Backend` on this machine.
 
-    `state_dir` belongs to it alone and may be closed to everybody else. `egress` None lets nothing out. One process at
-    a time may use a `state_dir`; the server's lock on its data folder sees to that.
+    `state_dir` belongs to it alone and may be closed to everybody else. One process at a time may use it; the server's
+    lock on its data folder sees to that. `egress` None lets nothing out. A sandbox that has no server and runs no call
+    for `orphan_ttl_s` ends by itself.
     """
 
     name = "bubblewrap"
     paths = Paths()
 
     def __init__(
-        self, state_dir: Path, *, egress: Egress | None = None, limits: Limits | None = None, bwrap: str | None = None
+        self,
+        state_dir: Path,
+        *,
+        egress: Egress | None = None,
+        limits: Limits | None = None,
+        orphan_ttl_s: float = 3_600,
+        bwrap: str | None = None,
     ) -> None:
+        self._orphan_ttl_s = orphan_ttl_s
         self._sessions = state_dir / "sessions"
         self._images = state_dir / "images"
         self._egress = egress
@@ -186,12 +194,7 @@ class BubblewrapBackend:
         folder = Folder(self._sessions, session_id)
         if self._egress:
             await self._egress.close(session_id)
-        if keeper := living_keeper(folder.path):
-            try:
-                await asyncio.to_thread(keeper.end)
-            except TimeoutError as error:
-                raise SandboxUnavailable(f"the old sandbox of {session_id} does not end: {error}") from error
-        await asyncio.to_thread(self._groups.remove, session_id)
+        await asyncio.to_thread(self._end, folder)
 
     async def forget(self, session_id: str) -> None:
         await self.end(session_id)
@@ -212,6 +215,17 @@ class BubblewrapBackend:
     async def aclose(self) -> None:
         await asyncio.to_thread(self._launcher.close)
 
+    def _end(self, folder: Folder) -> None:
+        """Blocks. Holds off a launcher that is still at work for a server that is gone, and voids its ticket."""
+        with folder.locked():
+            folder.void_ticket()
+            if keeper := living_keeper(folder.path):
+                try:
+                    keeper.end()
+                except TimeoutError as error:
+                    raise SandboxUnavailable(f"a sandbox of {folder.session_id} does not end: {error}") from error
+        self._groups.remove(folder.session_id)
+
     async def _base(self, folder: Folder) -> int:
         async with self._choosing_base:
             if (base := folder.base()) is None:
@@ -225,7 +239,7 @@ class BubblewrapBackend:
         image = self._image = self._image or shared_image(self._images)
         view = command.View(image, folder.path, uploads, bool(base), self._egress is not None)
         request = {
-            "argv": command.bwrap_arguments(self._bwrap or "", view, self._limits.tmp_bytes),
+            "argv": command.bwrap_arguments(self._bwrap or "", view, self._limits.tmp_bytes, self._orphan_ttl_s),
             "base": base,
             "ids": IDS_PER_SANDBOX,
             "stage": command.staged(view),
@@ -239,6 +253,7 @@ class BubblewrapBackend:
             },
             "cgroups": self._groups.make(folder.session_id),
             "folder": str(folder.path),
+            "ticket": folder.new_ticket(),
         }
         seccomp = os.memfd_create("seccomp")
         try:

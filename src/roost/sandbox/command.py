@@ -45,7 +45,7 @@ _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 _NO_PROXY = "localhost,127.0.0.1,::1"
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO")
 _TOP_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_START = "import sys; sys.path.insert(0, '/run/roost/lib'); from toolhost.main import main; main(int(sys.argv[1]))"
+_START = "import sys; sys.path.insert(0, '/run/roost/lib'); from toolhost.main import main; main(*sys.argv[1:])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def staged(view: View) -> list[tuple[str, str]]:
     ]
 
 
-def bwrap_arguments(bwrap: str, view: View, tmp_bytes: int) -> list[str]:
+def bwrap_arguments(bwrap: str, view: View, tmp_bytes: int, orphan_ttl_s: float) -> list[str]:
     """The whole command. Words in braces stand for descriptors, which the launcher fills in."""
     return [
         bwrap,
@@ -91,7 +91,7 @@ def bwrap_arguments(bwrap: str, view: View, tmp_bytes: int) -> list[str]:
         *("--cap-drop", "ALL", *(word for name in _CAPABILITIES for word in ("--cap-add", f"CAP_{name}"))),
         *("--clearenv", *_environment(view.egress)),
         *("--seccomp", "{seccomp}"),
-        *("--", PYTHON, "-IS", "-c", _START, "{listener}"),
+        *("--", PYTHON, "-IS", "-c", _START, "{listener}", str(orphan_ttl_s)),
     ]
 
 

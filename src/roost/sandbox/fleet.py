@@ -135,6 +135,11 @@ class Fleet:
             await self._backend.forget(session_id)
         self._seats.pop(session_id, None)
 
+    async def end_all(self) -> None:
+        """End every sandbox that no call uses, keep the files: for a server that will not come back to its data."""
+        await self.start()
+        await asyncio.gather(*(self._end_idle(seat) for seat in list(self._seats.values())))
+
     async def close(self) -> None:
         """Let go of every sandbox without ending any: the next server finds them, and the calls that run in them.
 

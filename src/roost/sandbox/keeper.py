@@ -49,9 +49,9 @@ def living_keeper(folder: Path) -> Keeper | None:
     """The keeper that a sandbox's folder names, if it lives."""
     try:
         pid, started = (folder / PID_FILE).read_text().split()
+        keeper = Keeper(int(pid), started)
     except (OSError, ValueError):
         return None
-    keeper = Keeper(int(pid), started)
     return keeper if keeper.alive() else None
 
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 import array
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import resource
@@ -85,6 +86,7 @@ def _start(request: dict[str, Any], listener: int, seccomp: int, report: int, _d
 
 def launch(request: dict[str, Any], listener: int, seccomp: int) -> None:
     """Start the sandbox that the request describes. Raises OSError."""
+    folder = lock_folder(request["folder"], request["ticket"])
     base, processes = request["base"], request["rlimits"].pop("NPROC")
     fds = {"listener": listener, "seccomp": seccomp}
     if base:
@@ -92,8 +94,6 @@ def launch(request: dict[str, Any], listener: int, seccomp: int) -> None:
         call("unshare", _CLONE_NEWNS | _CLONE_NEWPID)
     else:
         enter_own_user_namespace(_CLONE_NEWNS | _CLONE_NEWPID)
-    # By descriptor: after staging the path may be hidden.
-    folder = os.open(request["folder"], os.O_PATH | os.O_DIRECTORY)
     groups = [os.open(path, os.O_WRONLY) for path in request["cgroups"]]
     stage(request["stage"])
     # Only now: a plain user's processes outside the namespace must not count against the sandbox's limit.
@@ -107,6 +107,7 @@ def launch(request: dict[str, Any], listener: int, seccomp: int) -> None:
         os.close(go)
         _become_keeper(argv, base, gate, list(fds.values()))
     write_pid_file(folder, keeper)
+    fcntl.flock(folder, fcntl.LOCK_UN)
     os.write(go, b"!")
     for group in groups:
         join_group(group, keeper)
@@ -202,6 +203,20 @@ def stage(bindings: list[list[str]]) -> None:
             os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o444))
         call("mount", source.encode(), target.encode(), None, _MS_BIND | _MS_REC, None)
         os.close(fd)
+
+
+def lock_folder(path: str, ticket: str) -> int:
+    """The sandbox's folder, locked until its keeper is written down. Raises OSError when the ticket is void.
+
+    A server that was killed may have left a request behind, and the next one have made another sandbox or none.
+    Everything in the folder is reached by this descriptor, since staging may hide its path.
+    """
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    with open(f"/proc/self/fd/{folder}/ticket") as file:
+        if file.read() != ticket:
+            raise OSError("another sandbox has taken this one's place")
+    return folder
 
 
 def join_group(group: int, keeper: int) -> None:

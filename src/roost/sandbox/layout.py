@@ -2,6 +2,7 @@
 
     <state>/<session id>/
         spec.json     what the sandbox was made for
+        ticket        what the launcher must bring to make a sandbox here
         base          first id of its uid range (root servers)
         keeper        pid and start time of its keeper
         toolhost.sock the toolhost's socket; not visible inside
@@ -15,11 +16,14 @@ writes is read by the server only through `outputs` and `read_output` below, whi
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+import secrets
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import orjson
@@ -85,6 +89,29 @@ class Folder:
     def keep_base(self, base: int) -> None:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_whole(self.path / "base", str(base).encode())
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Alone with the folder: no launcher is making a sandbox in it meanwhile. Blocks while one does."""
+        try:
+            here = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            yield
+            return
+        try:
+            fcntl.flock(here, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(here)
+
+    def new_ticket(self) -> str:
+        """The right to make one sandbox here, until the next ticket or `void_ticket`."""
+        ticket = secrets.token_hex(16)
+        write_whole(self.path / "ticket", ticket.encode())
+        return ticket
+
+    def void_ticket(self) -> None:
+        (self.path / "ticket").unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Everything, whatever modes the agent gave its folders."""

@@ -64,6 +64,8 @@ class Ledger:
         self._calls: dict[str, Call] = {}
         self._size_bytes = 0
         self._epoch = -1
+        self.running = 0
+        """Calls without a result."""
 
     def begin(self, call_id: str, epoch: int, waiter: Waiter) -> Call | None:
         """The call to run, or None when it runs or has run; `waiter` gets its result either way. Raises Stale."""
@@ -74,6 +76,7 @@ class Ledger:
             result = call.result
             if result is None:
                 call.waiters.append(waiter)
+            self.running += not known
         if result is not None:
             waiter(result)
         return None if known else call
@@ -91,6 +94,7 @@ class Ledger:
             if call.result is not None:
                 return
             call.result, call.size_bytes = result, size_bytes
+            self.running -= 1
             self._size_bytes += size_bytes
             self._shrink(newest=call)
             waiters, call.waiters = call.waiters, []
@@ -105,11 +109,15 @@ class Ledger:
     def _shrink(self, newest: Call) -> None:
         if self._size_bytes <= MAX_RESULT_BYTES and len(self._calls) <= MAX_CALLS:
             return
-        for call in [call for call in self._calls.values() if call.result is not None and call is not newest]:
-            if self._size_bytes > MAX_RESULT_BYTES:
-                self._size_bytes -= call.size_bytes
-                call.result, call.size_bytes = _DROPPED, 0
-            elif len(self._calls) > MAX_CALLS:
-                del self._calls[call.id]
-            else:
+        finished = [call for call in self._calls.values() if call.result is not None and call is not newest]
+        for call in finished[: max(0, len(self._calls) - MAX_CALLS)]:
+            self._drop(call)
+            del self._calls[call.id]
+        for call in finished:
+            if self._size_bytes <= MAX_RESULT_BYTES:
                 return
+            self._drop(call)
+
+    def _drop(self, call: Call) -> None:
+        self._size_bytes -= call.size_bytes
+        call.result, call.size_bytes = _DROPPED, 0

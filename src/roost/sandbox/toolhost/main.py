@@ -11,6 +11,7 @@ import os
 from _queue import SimpleQueue
 from _socket import socket
 from _thread import start_new_thread
+from time import monotonic, sleep
 
 from .calls import CANCELLED, Call, Ledger, Stale, text_result
 from .frames import Connection, decode
@@ -33,12 +34,25 @@ class Toolhost:
         self._ledger = Ledger()
         self._tools = Tools(children)
         self._bash_calls: SimpleQueue[Any] = SimpleQueue()
+        self._connections: set[Connection] = set()
+        self._alone_since_s = monotonic()
         start_new_thread(self._serve_bash, ())
+
+    def end_when_orphaned(self, orphan_ttl_s: float) -> None:
+        """End, and the sandbox with it, when no server has been connected and no call has run for so long.
+
+        A server that is only restarted comes back long before; one whose data folder was deleted never does.
+        """
+        while self._connections or self._ledger.running or monotonic() - self._alone_since_s < orphan_ttl_s:
+            sleep(orphan_ttl_s / 10)
+        os._exit(0)
 
     def serve(self, listener: socket) -> None:
         while True:
             fd, _ = listener._accept()  # type: ignore[attr-defined]
-            start_new_thread(self._talk, (Connection(fd),))
+            connection = Connection(fd)
+            self._connections.add(connection)
+            start_new_thread(self._talk, (connection,))
 
     def _talk(self, connection: Connection) -> None:
         try:
@@ -48,6 +62,8 @@ class Toolhost:
             # Only the server speaks here; a peer that breaks the protocol is hung up on.
             pass
         connection.close()
+        self._alone_since_s = monotonic()
+        self._connections.discard(connection)
 
     def _answer(self, connection: Connection, request: dict[str, Any]) -> None:
         def reply(result: Any) -> None:
@@ -98,8 +114,9 @@ class Toolhost:
             self._ledger.finish(call, self._tools.run(call, name, input))
 
 
-def main(listen_fd: int) -> None:
-    """Serve until killed."""
+def main(listen_fd_text: str, orphan_ttl_s: str) -> None:
+    """Serve until killed, or without a server for `orphan_ttl_s`. The arguments are those of the command line."""
+    listen_fd = int(listen_fd_text)
     tidy_fds(listen_fd)
     hide_memory()
     listener = socket(fileno=os.dup(listen_fd))
@@ -108,7 +125,9 @@ def main(listen_fd: int) -> None:
     for fd in (0, 1, 2):
         os.dup2(quiet, fd)
     children = Children()
-    start_new_thread(Toolhost(children).serve, (listener,))
+    toolhost = Toolhost(children)
+    start_new_thread(toolhost.serve, (listener,))
+    start_new_thread(toolhost.end_when_orphaned, (float(orphan_ttl_s),))
     if os.path.isdir(os.path.dirname(EGRESS_SOCKET)):
         from .bridge import serve
 
