@@ -52,7 +52,7 @@ lock: $(UV) ## Write requirements.lock anew: names, versions and hashes, no addr
 	    --no-emit-index-url --no-emit-find-links --group dev pyproject.toml --output-file requirements.lock
 
 clean: ## Remove what was built; data folders stay
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/node/node_modules
 
 $(READY): requirements.lock pyproject.toml | $(UV)
 	$(UV) venv --quiet --allow-existing --no-python-downloads --python '>=3.11' $(VENV)

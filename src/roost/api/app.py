@@ -93,14 +93,14 @@ class App:
         except ClientDisconnect:
             raise
         except Exception:
-            log.exception("%s %s %s failed", request_id, request.method, request.url.path)
+            log.exception("%s %s %s failed", request_id, request.method, request.scope["path"])
             return error_response(ApiError(500, "The server failed; its log has the details."), request_id)
 
     async def _respond(self, request: Request) -> Response:
-        check_head(request.url.path, request.scope["query_string"], request.headers)
-        if request.url.path == "/openapi.json" and request.method == "GET":
+        check_head(request.scope["path"], request.scope["query_string"], request.headers)
+        if request.scope["path"] == "/openapi.json" and request.method == "GET":
             return json_response(Reply(document()))
-        endpoint, ids = self._routes.match(request.method, request.url.path)
+        endpoint, ids = self._routes.match(request.method, request.scope["path"])
         context = await self._authenticated(request)
         check_version(request.headers)
         check_gate(endpoint.gate, request.headers)
@@ -114,7 +114,7 @@ class App:
     # --- the steps ---------------------------------------------------------------------------------------------------
 
     async def _authenticated(self, request: Request) -> Context:
-        path = request.url.path
+        path = request.scope["path"]
         if path in OPEN_PATHS:
             return self._context
         if path.startswith(OPERATOR_PATH):
@@ -127,7 +127,7 @@ class App:
         arguments: dict[str, Any] = {}
         digest = ""
         if endpoint.query is not None:
-            arguments["query"] = query(_with_last_event_id(request, endpoint), endpoint.query)
+            arguments["query"] = query(request, endpoint.query, _resumption(request, endpoint))
         if endpoint.upload:
             limit = self._settings.file_bytes_max
             arguments["body"], digest = await upload(request, self._context.store.blobs, limit)
@@ -198,14 +198,10 @@ def _replay_key(request: Request, context: Context) -> _ReplayKey | None:
         return None
     if not 1 <= len(key) <= IDEMPOTENCY_KEY_CHARS_MAX:
         raise invalid(f"idempotency-key: must have 1 to {IDEMPOTENCY_KEY_CHARS_MAX} characters")
-    return key, request.url.path
+    return key, request.scope["path"]
 
 
-def _with_last_event_id(request: Request, endpoint: Endpoint) -> Request:
+def _resumption(request: Request, endpoint: Endpoint) -> Mapping[str, str]:
     """The standard header of a reconnecting stream counts as `after`, unless the query says where to resume."""
     last = request.headers.get("last-event-id")
-    if endpoint.reply == "events" and last and "after" not in request.query_params:
-        scope = dict(request.scope)
-        scope["query_string"] += f"&after={last}".encode()
-        return Request(scope)
-    return request
+    return {"after": last} if endpoint.reply == "events" and last else {}

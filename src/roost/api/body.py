@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, get_origin
 
@@ -42,10 +43,13 @@ def parsed(raw: bytes, kind: Any) -> Any:
         raise complaint(error, value) from None
 
 
-def query(request: Request, kind: type[Query]) -> Query:
-    """The query as its type. A list may be written with or without brackets (contract/http.md, Query encoding)."""
+def query(request: Request, kind: type[Query], otherwise: Mapping[str, str]) -> Query:
+    """The query as its type, with values for what it does not name.
+
+    A list may be written with or without brackets (contract/http.md, Query encoding).
+    """
     lists = _lists(kind)
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = dict(otherwise)
     for name, text in request.query_params.multi_items():
         key = name if name in lists or f"{name}[]" not in lists else f"{name}[]"
         if key in lists:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,7 +15,7 @@ _SHOWN_CHARS_MAX = 60
 
 def complaint(error: ValidationError, value: Any) -> ApiError:
     """The error that lies deepest in what was sent: of a union's many, the one of the member that was meant."""
-    found = [(_path(detail["loc"], value), detail) for detail in error.errors(include_url=False)]
+    found = [(_path(detail, value), detail) for detail in error.errors(include_url=False)]
     deepest = max(len(path) for path, _ in found)
     path, detail = next((path, detail) for path, detail in found if len(path) == deepest)
     same = [other for where, other in found if where == path]
@@ -26,23 +26,23 @@ def complaint(error: ValidationError, value: Any) -> ApiError:
     return invalid(f"{where}: {said}" if where else said)
 
 
-def _path(loc: Sequence[int | str], value: Any) -> tuple[int | str, ...]:
+def _path(detail: ErrorDetails, value: Any) -> tuple[int | str, ...]:
     """The error's place in what was sent. Names of union members, which Pydantic puts in between, are left out."""
+    *inner, last = detail["loc"] or ("",)
     path: list[int | str] = []
-    for part, rest in ((part, loc[place + 1 :]) for place, part in enumerate(loc)):
-        if _leads_into(value, part, is_last=not rest):
+    for part in inner:
+        if _leads_into(value, part) and not (isinstance(value, Mapping) and value.get("type") == part):
             value = value[part]
             path.append(part)
-        elif not rest and isinstance(value, Mapping) and str(part).isidentifier():
-            path.append(part)
+    if _leads_into(value, last) or detail["type"] == "missing":
+        path.append(last)
     return tuple(path)
 
 
-def _leads_into(value: Any, part: int | str, *, is_last: bool) -> bool:
+def _leads_into(value: Any, part: int | str) -> bool:
     if isinstance(value, list):
         return isinstance(part, int) and part < len(value)
-    is_tag = isinstance(value, Mapping) and value.get("type") == part and not is_last
-    return isinstance(value, Mapping) and part in value and not is_tag
+    return isinstance(value, Mapping) and part in value
 
 
 def _said(detail: ErrorDetails) -> tuple[tuple[str, ...], str]:

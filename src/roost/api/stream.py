@@ -10,16 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-import orjson
-
+from roost.api.previews import Preview, Previews
 from roost.core.clock import Clock, timestamp
 from roost.operations.resource import Live
-from roost.store.protocols import Store, preview_topic, session_topic
+from roost.store.protocols import Store, StoredEvent, Subscription, preview_topic, session_topic
 from roost.wire.errors import ApiError
-from roost.wire.events.preview import DELTA_TYPES
 from roost.wire.events.session import SessionDeleted
 
 log = logging.getLogger(__name__)
@@ -27,7 +25,6 @@ log = logging.getLogger(__name__)
 FRAMES_MAX = 1_024
 """Frames that wait for one listener; a slower one is dropped."""
 PAGE = 100
-FINISHED_MAX = 64
 _Follow = Callable[[asyncio.Event], Awaitable[None]]
 """Follows something until cancelled; sets the event once its subscription stands."""
 
@@ -53,8 +50,8 @@ class Listener:
     def __init__(self, live: Live) -> None:
         self.live = live
         self.seq, self.n = 0, 0
-        self.started: set[str] = set()
-        """Previews whose beginning it saw; it gets no pieces of others."""
+        self.previewed = ""
+        """The preview whose beginning it saw last; it gets no pieces of others."""
         self._frames: deque[bytes] = deque()
         self._ready = asyncio.Event()
         self._over = False
@@ -103,8 +100,8 @@ class Feed:
         self._listeners: set[Listener] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._reading = asyncio.Lock()
-        self._open_previews: dict[str, str] = {}
-        self._finished: deque[str] = deque(maxlen=FINISHED_MAX)
+        self._previews = Previews()
+        self._arriving: Subscription | None = None
         self.seq, self.n = 0, 0
 
     async def add(self, listener: Listener) -> int:
@@ -162,44 +159,54 @@ class Feed:
             ready.set()
             while True:
                 await hints.wait(self._poll_s)
-                await self._read()
+                async with self._reading:
+                    await self._read()
+                    self._show(self._previews.rest())
 
     async def _follow_previews(self, ready: asyncio.Event) -> None:
-        async with self._store.bus.subscribe(preview_topic(self._session_id)) as previews:
+        """Pieces of a preview that is shown already go out without a look at the log."""
+        async with self._store.bus.subscribe(preview_topic(self._session_id)) as arriving:
+            self._arriving = arriving
             ready.set()
             while True:
-                await previews.wait()
-                for payload in previews.take():
-                    await self._preview(payload)
+                await arriving.wait()
+                async with self._reading:
+                    self._previews.add(arriving.take())
+                    if self._previews.begins:
+                        await self._read()
+                    self._show(self._previews.rest())
 
     async def _end_of_log(self) -> tuple[int, int]:
         row = await self._store.sessions.load(self._session_id)
         return (row.last_seq, await self._store.log.last_input(self._session_id)) if row else (0, 0)
 
-    # --- reading -----------------------------------------------------------------------------------------------------
+    # --- emitting ----------------------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        """Emits what is new: inputs first, since one may be admitted between the two reads and then is in both."""
-        async with self._reading:
-            while await self._read_page():
-                pass
+        """Emits what is new: inputs first, since one may be admitted between the two reads and then is in both.
 
-    async def _read_page(self) -> bool:
-        """True while there may be more."""
-        inputs = await self._store.log.inputs(self._session_id, after=self.n, waiting=False)
-        events = await self._store.log.read(self._session_id, after=self.seq, limit=PAGE)
-        for entry in inputs:
-            self.n = entry.n
-            self._emit(Frame(entry.type, entry.data), n=entry.n)
-        for event in events:
-            self.seq = event.seq
-            self._settle_previews(event.type, event.id)
-            self._emit(Frame(event.type, event.data, event.seq))
-        if any(event.type == "session.status_terminated" for event in events):
-            self.end()
+        Waiting previews are taken after the reads: they include whatever was published before the events just read.
+        """
+        more = True
+        while more:
+            inputs = await self._store.log.inputs(self._session_id, after=self.n, waiting=False)
+            events = await self._store.log.read(self._session_id, after=self.seq, limit=PAGE)
+            self._previews.add(self._arriving.take() if self._arriving else ())
+            for entry in inputs:
+                self.n = entry.n
+                self._emit(Frame(entry.type, entry.data), n=entry.n)
+            for event in events:
+                self._emit_stored(event)
+            more = len(events) == PAGE
         if not inputs and not events and await self._store.sessions.load(self._session_id) is None:
             self._emit_deleted()
-        return len(events) == PAGE
+
+    def _emit_stored(self, event: StoredEvent) -> None:
+        self.seq = event.seq
+        self._show(self._previews.before(event.type, event.id))
+        self._emit(Frame(event.type, event.data, event.seq))
+        if event.type == "session.status_terminated":
+            self.end()
 
     def _emit(self, frame: Frame, *, n: int = 0) -> None:
         encoded = frame.encode()
@@ -214,43 +221,15 @@ class Feed:
             listener.push(frame)
         self.end()
 
-    # --- previews ----------------------------------------------------------------------------------------------------
-
-    async def _preview(self, payload: bytes) -> None:
-        """A preview begins after everything that was stored before it, and ends with the stored event of its id."""
-        preview = orjson.loads(payload)
-        if preview["type"] == "event_start":
-            await self._read()
-            event_id, kind = preview["event"]["id"], preview["event"]["type"]
-            if event_id not in self._finished:
-                self._open_previews[event_id] = kind
-                self._show_start(event_id, kind, payload)
-        elif preview["event_id"] in self._open_previews:
-            encoded = Frame("event_delta", payload).encode()
+    def _show(self, previews: Iterable[Preview]) -> None:
+        """To those who asked for the type, and of a preview's pieces only to those who saw it begin."""
+        for preview in previews:
+            encoded = Frame(preview.type, preview.payload).encode()
             for listener in self._listeners:
-                if preview["event_id"] in listener.started:
+                if preview.kind in listener.live.deltas:
+                    listener.previewed = preview.event_id
+                if preview.event_id == listener.previewed:
                     listener.push(encoded)
-
-    def _show_start(self, event_id: str, kind: str, payload: bytes) -> None:
-        encoded = Frame("event_start", payload).encode()
-        for listener in self._listeners:
-            if kind in listener.live.deltas:
-                listener.started.add(event_id)
-                listener.push(encoded)
-
-    def _settle_previews(self, type: str, event_id: str) -> None:
-        """The stored event is the last thing for its id; the end of a model request ends what never came to be."""
-        if type in DELTA_TYPES:
-            self._finished.append(event_id)
-            ended = {event_id}
-        elif type == "span.model_request_end":
-            ended = set(self._open_previews)
-        else:
-            return
-        for one in ended & self._open_previews.keys():
-            del self._open_previews[one]
-            for listener in self._listeners:
-                listener.started.discard(one)
 
 
 class Streams:

@@ -62,18 +62,15 @@ class Config:
 
 @dataclass
 class Context:
-    """The messages of a session with their files put in, kept as long as the fold keeps the messages they stand for."""
+    """The messages of a session with their files put in; grows with the state and is never rewritten."""
 
     state: State = field(default_factory=State)
-    _resolved: list[tuple[Message, Message]] = field(default_factory=list)
+    _resolved: list[Message] = field(default_factory=list)
 
     async def messages(self, store: Store, workspace_id: str) -> tuple[Message, ...]:
-        folded, done = self.state.messages, self._resolved
-        while done and (len(done) > len(folded) or done[-1][0] is not folded[len(done) - 1]):
-            done.pop()
-        for message in folded[len(done) :]:
-            done.append((message, await _resolved(message, store, workspace_id)))
-        return tuple(resolved for _, resolved in done)
+        for message in self.state.messages[len(self._resolved) :]:
+            self._resolved.append(await _resolved(message, store, workspace_id))
+        return (*self._resolved, *self.state.noted)
 
 
 async def _resolved(message: Message, store: Store, workspace_id: str) -> Message:

@@ -1,7 +1,5 @@
 """Agents and their versions (contract/agents.md)."""
 
-# ruff: noqa: RUF012  (pydantic copies a default for each object)
-
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal

@@ -1,7 +1,5 @@
 """Environments: what a sandbox may reach (contract/environments.md, behaviour/03 section 3.2)."""
 
-# ruff: noqa: RUF012  (pydantic copies a default for each object)
-
 from __future__ import annotations
 
 import re

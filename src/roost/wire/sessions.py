@@ -1,7 +1,5 @@
 """Sessions and threads (contract/sessions.md)."""
 
-# ruff: noqa: RUF012  (pydantic copies a default for each object)
-
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal

@@ -1,7 +1,5 @@
 """Tools of an agent, as sent and as answered (contract/agents.md, Tools)."""
 
-# ruff: noqa: RUF012  (pydantic copies a default for each object)
-
 from __future__ import annotations
 
 import re
