@@ -6,12 +6,14 @@ milliseconds, the other fourteen are random (82 bits), so ids made later sort la
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _BASE = len(_ALPHABET)
-_RANDOM_SPACE = _BASE**14
+_RANDOM_DIGITS = 14
+_RANDOM_BYTES = 16
+"""More than the digits hold, so that what is cut off leaves no digit likelier than another."""
 
 
 def _digits(number: int, width: int) -> str:
@@ -24,4 +26,5 @@ def _digits(number: int, width: int) -> str:
 
 def new_id(prefix: str) -> str:
     """A new identifier, for example `new_id("sesn")` -> `sesn_01...`."""
-    return f"{prefix}_01{_digits(time.time_ns() // 1_000_000, 8)}{_digits(secrets.randbelow(_RANDOM_SPACE), 14)}"
+    drawn = int.from_bytes(os.urandom(_RANDOM_BYTES), "big")
+    return f"{prefix}_01{_digits(time.time_ns() // 1_000_000, 8)}{_digits(drawn, _RANDOM_DIGITS)}"

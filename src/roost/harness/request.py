@@ -19,6 +19,9 @@ from roost.wire.messages import Block, Message, ModelRequest
 HARNESS_PROMPT = files("roost.harness").joinpath("prompts/v1.md").read_text(encoding="utf-8").strip()
 """One versioned file, byte-stable: a new wording is a new file."""
 
+BLANK = "(blank)"
+"""Stands for text of nothing but space, which the Messages API refuses, then and in every later request."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -70,7 +73,8 @@ class Context:
     async def messages(self, store: Store, workspace_id: str) -> tuple[Message, ...]:
         for message in self.state.messages[len(self._resolved) :]:
             self._resolved.append(await _resolved(message, store, workspace_id))
-        return (*self._resolved, *self.state.noted)
+        noted = [await _resolved(message, store, workspace_id) for message in self.state.noted]
+        return (*self._resolved, *noted)
 
 
 async def _resolved(message: Message, store: Store, workspace_id: str) -> Message:
@@ -83,6 +87,8 @@ async def _block(block: Block, store: Store, workspace_id: str) -> Block:
     if block["type"] == "tool_result":
         content = [await _block(inner, store, workspace_id) for inner in block["content"]]
         return {**block, "content": content}
+    if block["type"] == "text" and not block["text"].strip():
+        return {"type": "text", "text": BLANK}
     source = block.get("source")
     if isinstance(source, Mapping) and source["type"] == "file":
         return await with_file(store, workspace_id, block)

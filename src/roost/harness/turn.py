@@ -30,6 +30,7 @@ from roost.harness.request import Config, Context, model_request
 from roost.sandbox.interface import ToolResult
 from roost.store.protocols import (
     Claim,
+    Conflict,
     EventDraft,
     QueuedInput,
     Row,
@@ -79,6 +80,8 @@ class Turn:
         self.context = context
         self._config = Config(row.body)
         self._calls = CallRunner(tools.hands, tools.store, claim, row)
+        self._listening: asyncio.Task[bool] | None = None
+        """The wait for a client's input; it goes on from one step to the next."""
 
     @property
     def _state(self) -> State:
@@ -89,8 +92,22 @@ class Turn:
         await self._catch_up()
         self._calls.inherit(self._state.open_calls)
         async with self._tools.store.bus.subscribe(input_topic(self._row.id)) as hints:
-            while await self._advance(hints):
-                pass
+            try:
+                while await self._step(hints):
+                    pass
+            finally:
+                await _cancelled(*(self._listening,) if self._listening else ())
+
+    async def _step(self, hints: Subscription) -> bool:
+        """One step; where a client's answer has come first to a call that the step answers too, it is decided anew."""
+        folded = self._state.cursor
+        try:
+            return await self._advance(hints)
+        except Conflict:
+            await self._catch_up()
+            if self._state.cursor == folded:
+                raise
+            return True
 
     async def fail(self, reference: str) -> None:
         """Ends the turn after a fault of our own, so that the session never hangs."""
@@ -275,11 +292,9 @@ class Turn:
     async def _interrupted(self, tasks: Any, hints: Subscription) -> bool:
         """Waits until one of the tasks is done; True when an interrupt came first."""
         while True:
-            listener = asyncio.create_task(hints.wait(self._tools.settings.poll_s))
-            try:
-                await asyncio.wait({*tasks, listener}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                await _cancelled(listener)
+            if self._listening is None or self._listening.done():
+                self._listening = asyncio.create_task(hints.wait(self._tools.settings.poll_s))
+            await asyncio.wait({*tasks, self._listening}, return_when=asyncio.FIRST_COMPLETED)
             if any(task.done() for task in tasks):
                 return False
             if any(entry.type == "user.interrupt" for entry in await self._inputs()):
@@ -422,6 +437,8 @@ def _usage_row(usage: Usage) -> bytes:
 
 async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
     """Ends tasks and waits until they are gone; what they still had to say is dropped."""
-    for task in tasks:
+    pending = [task for task in tasks if not task.done()]
+    for task in pending:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    if pending:
+        await asyncio.gather(*pending, return_exceptions=True)
