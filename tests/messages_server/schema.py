@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -143,7 +144,7 @@ def _union_check(arms: tuple[Any, ...]) -> Check:
     others: list[Check] = []
     free: list[Check] = []
     for arm in arms:
-        if _is_of_replies(arm):
+        if _is_of_replies(arm) or _is_of_files(arm):
             continue
         tags = _tags(arm)
         for tag in tags:
@@ -170,6 +171,11 @@ def _union_check(arms: tuple[Any, ...]) -> Check:
 def _is_of_replies(arm: Any) -> bool:
     """The SDK also takes its own reply objects as history; on the wire they are no different from request blocks."""
     return typing.get_origin(arm) is typing.Annotated or (isinstance(arm, type) and issubclass(arm, BaseModel))
+
+
+def _is_of_files(arm: Any) -> bool:
+    """The SDK also takes open files and paths for base64 data; on the wire they are strings."""
+    return (typing.get_origin(arm) or arm) in (typing.IO, os.PathLike)
 
 
 def _any_of(checks: list[Check], value: Any) -> None:

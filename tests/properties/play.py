@@ -7,7 +7,7 @@ requests, not the wire. Everything else goes through the strict server.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -212,7 +212,7 @@ class PlayedModel:
     def __init__(self, play: Play) -> None:
         self._play = play
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[Mapping[str, Any]]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Mapping[str, Any], None]:
         play, number = self._play, len(self._play.requests)
         play.requests.append([message.encoded for message in request.messages])
         said = play.plan.says[number] if number < len(play.plan.says) else Say()

@@ -106,6 +106,13 @@ def test_every_request_begins_with_the_bytes_of_the_one_before(stage: Stage, pla
         assert b",".join(after).startswith(b",".join(before[:-1] if moved else before))
 
 
+@some
+@given(plans)
+def test_the_model_is_asked_what_the_log_says(stage: Stage, plan: Plan) -> None:
+    play = stage.given(plan)
+    assert play.requests == requests(stage.now(play.stored()))
+
+
 @many
 @given(plans)
 def test_every_call_is_answered_exactly_once_and_runs_at_most_once(stage: Stage, plan: Plan) -> None:

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 from anthropic import AsyncAnthropic
 
 from tests.rig.grammar import broken_rules
+from tests.rig.waiting import WAIT_S, until
 
 T = TypeVar("T")
 Event = dict[str, Any]
-WAIT_S = 20.0
 
 
 class Chat:
@@ -87,6 +87,14 @@ class Chat:
         """The nth idle since the stream was opened; returns its stop reason."""
         reason: Event = (await self.event("session.status_idle", nth))["stop_reason"]
         return reason
+
+    async def rests(self) -> None:
+        """Polls until the session is idle, as a client without a stream does."""
+
+        async def idle() -> bool:
+            return (await self._client.beta.sessions.retrieve(self.id)).status == "idle"
+
+        await until(idle, "the session to be idle")
 
     # --- looking back ------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ The slow poll is so slow here that a hint which is lost fails the test instead o
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,7 +22,8 @@ from anthropic import AsyncAnthropic
 from roost.core.settings import Settings
 from roost.server import Running, running
 from tests.messages_server import ADAPTIVE, Answer, MessagesServer, Request, Script, in_order, tool_use
-from tests.rig.chat import WAIT_S, Chat
+from tests.rig.chat import Chat
+from tests.rig.waiting import lines
 
 KEY = "roost-key-of-the-tests"
 MODEL_KEY = "model-key-of-the-tests"
@@ -92,9 +92,7 @@ class World:
     async def file(self, session_id: str, name: str) -> Path:
         """Waits for a file in the session's workspace."""
         path = self.workspace(session_id) / name
-        async with asyncio.timeout(WAIT_S):
-            while not path.exists():  # noqa: ASYNC110  (what happens there sets no event)
-                await asyncio.sleep(0)
+        await lines(path)
         return path
 
     async def agent(self, *tools: Mapping[str, Any], **fields: Any) -> str:

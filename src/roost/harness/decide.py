@@ -7,7 +7,7 @@ the model is asked, and a turn ends only when nobody owes anything.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from roost.core.settings import Settings
@@ -129,7 +129,7 @@ def _speech(state: State, inputs: Sequence[QueuedInput], now: str, settings: Set
         return BackOff(state.retry_at)
     if state.reply_stop == "refusal":
         return End()
-    said = tuple(entry for entry in inputs if entry.type in SPEECH)
+    said = _up_to_system(entry for entry in inputs if entry.type in SPEECH)
     if state.strikes >= settings.max_tokens_strikes_max:
         return GiveUp(
             "model_request_failed_error",
@@ -143,3 +143,13 @@ def _speech(state: State, inputs: Sequence[QueuedInput], now: str, settings: Set
             f"The turn reached its limit of {settings.tool_rounds_max} model requests. Send a message to go on.",
         )
     return Ask(said)
+
+
+def _up_to_system(inputs: Iterable[QueuedInput]) -> tuple[QueuedInput, ...]:
+    """A system message ends what one request takes up: in the Messages API only a reply may stand behind it."""
+    said = []
+    for entry in inputs:
+        said.append(entry)
+        if entry.type == "system.message":
+            break
+    return tuple(said)
