@@ -128,6 +128,10 @@ async def refusal(served: Served, session_id: str, *events: dict[str, Any]) -> s
     return message
 
 
+def contradicting(event: dict[str, Any]) -> dict[str, Any]:
+    return {**event, **({"result": "deny"} if "result" in event else {"is_error": True})}
+
+
 async def test_a_call_is_answered_once(served: Served) -> None:
     session = await a_session(served.client)
     custom, ask, run = custom_call(), asking(), asking()
@@ -135,8 +139,20 @@ async def test_a_call_is_answered_once(served: Served) -> None:
     for event in (answer(custom.id), confirm(ask.id)):
         assert "already answered" in await refusal(served, session.id, event, event)
         await served.client.beta.sessions.events.send(session.id, events=[event])
-        assert "already answered" in await refusal(served, session.id, event)
+        assert "already answered" in await refusal(served, session.id, contradicting(event))
     assert "already answered" in await refusal(served, session.id, confirm(run.id))
+
+
+async def test_the_same_answer_again_changes_nothing_and_is_told_as_it_was(served: Served) -> None:
+    session = await a_session(served.client)
+    custom, ask = custom_call(), asking()
+    await served.emit(session.id, custom, ask)
+    for event in (answer(custom.id), confirm(ask.id)):
+        first = await served.client.beta.sessions.events.send(session.id, events=[event])
+        before = await served.snapshot()
+        again = await served.client.beta.sessions.events.send(session.id, events=[event])
+        assert again == first
+        assert await served.snapshot() == before
 
 
 async def test_an_answer_must_fit_its_call(served: Served) -> None:
@@ -155,12 +171,12 @@ async def test_an_answer_must_fit_its_call(served: Served) -> None:
     assert "events.0.result: " in await refusal(served, session.id, confirm(ask.id, "perhaps"))
 
 
-async def test_of_two_answers_at_once_one_is_refused(served: Served) -> None:
+async def test_of_two_different_answers_at_once_one_is_refused(served: Served) -> None:
     session = await a_session(served.client)
     call = custom_call()
     await served.emit(session.id, call)
     path = f"/v1/sessions/{session.id}/events"
-    posts = [served.http.post(path, json={"events": [answer(call.id)]}) for _ in range(2)]
+    posts = [served.http.post(path, json={"events": [answer(call.id, is_error=wrong)]}) for wrong in (False, True)]
     assert sorted(response.status_code for response in await asyncio.gather(*posts)) == [200, 400]
 
 

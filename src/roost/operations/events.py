@@ -38,15 +38,18 @@ class StreamQuery(Query):
     """Ours: resume behind this event (its id, or the number of an `id:` line), as `Last-Event-ID` does."""
 
 
-async def send(ctx: Context, *, session_id: str, body: EventsSend) -> Write:
+async def send(ctx: Context, *, session_id: str, body: EventsSend) -> Reply | Write:
     """All or nothing. Answers that need no turn of the agent enter the log at once; the rest waits to be admitted."""
     row = await existing(ctx, session_id)
     if row.archived_at or row.status == "terminated":
         raise closed(session_id)
-    drafts = await checked(ctx, row, body.events)
+    accepted = await checked(ctx, row, body.events)
+    drafts = [event for event in accepted if isinstance(event, EventDraft)]
     received = [event for event in drafts if event.type in ON_RECEIPT]
     queued = [event for event in drafts if event.type not in ON_RECEIPT]
     now = ctx.now()
+    if not drafts:
+        return _echo(accepted, now)
     statements = (
         session_open(session_id),
         *append(session_id, received, now=now),
@@ -58,14 +61,17 @@ async def send(ctx: Context, *, session_id: str, body: EventsSend) -> Write:
     def settled(results: Results) -> Reply:
         """The time of what was processed on receipt is the log's, which each of its inserts returns as (seq, ts)."""
         times = [rows[0][1] for rows in results if rows and len(rows[0]) == 2]
-        return _echo(drafts, times[0] if times else now)
+        return _echo(accepted, times[0] if times else now)
 
-    return Write(batch, _echo(drafts, max(now, row.last_ts)), settled)
+    return Write(batch, _echo(accepted, max(now, row.last_ts)), settled)
 
 
-def _echo(drafts: Sequence[EventDraft], time: str) -> Reply:
+def _echo(accepted: Sequence[EventDraft | bytes], time: str) -> Reply:
     stamp = f'"{time}"}}'.encode()
-    events = [event.head + (stamp if event.type in ON_RECEIPT else b"null}") for event in drafts]
+    events = [
+        event if isinstance(event, bytes) else event.head + (stamp if event.type in ON_RECEIPT else b"null}")
+        for event in accepted
+    ]
     return Reply(b'{"data":[%b]}' % b",".join(events))
 
 

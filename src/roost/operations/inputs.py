@@ -41,15 +41,20 @@ async def checked_initial(ctx: Context, events: Sequence[InitialEvent]) -> list[
     return [_stored(f"initial_events.{place}", event) for place, event in enumerate(events)]
 
 
-async def checked(ctx: Context, row: SessionRow, events: Sequence[SendParams]) -> list[EventDraft]:
-    """The events as they are stored, in the order sent. Raises ApiError for the first at fault."""
+async def checked(ctx: Context, row: SessionRow, events: Sequence[SendParams]) -> list[EventDraft | bytes]:
+    """The events as they are to be stored, in the order sent. Raises ApiError for the first at fault.
+
+    An answer that was given before, to the letter, is not at fault: a client whose reply got lost sends it again. In its
+    place stands the stored event.
+    """
     await _check_system(ctx, row, events)
     await _check_files(ctx, "events", events)
-    await _check_answers(ctx, row, events)
     for place, event in enumerate(events):
         if isinstance(event, UserInterruptParams) and event.session_thread_id not in (None, row.thread_id):
             raise invalid(f"events.{place}.session_thread_id: names no thread of this session")
-    return [_stored(f"events.{place}", event) for place, event in enumerate(events)]
+    drafts = [_stored(f"events.{place}", event) for place, event in enumerate(events)]
+    repeated = await _check_answers(ctx, row, events, drafts)
+    return [repeated.get(place, draft) for place, draft in enumerate(drafts)]
 
 
 def _stored(where: str, event: SendParams) -> EventDraft:
@@ -90,19 +95,33 @@ def _answered_call(event: SendParams) -> tuple[str, str] | None:
     return None
 
 
-async def _check_answers(ctx: Context, row: SessionRow, events: Sequence[SendParams]) -> None:
+async def _check_answers(
+    ctx: Context, row: SessionRow, events: Sequence[SendParams], drafts: Sequence[EventDraft]
+) -> Mapping[int, bytes]:
+    """The answers that repeat an earlier one, by their place. Raises ApiError for one that contradicts it."""
     answers = {place: call for place, event in enumerate(events) if (call := _answered_call(event))}
     if not answers:
-        return
+        return {}
     ids = [call_id for _, call_id in answers.values()]
     calls = {call.id: call for call in await ctx.store.log.find(row.id, ids)}
-    answered = {call_id for call_id, _ in await ctx.store.log.answered(row.id, ids)}
+    earlier = await ctx.store.log.answered(row.id, ids)
+    answered = {call_id for call_id, _ in earlier}
+    repeated = {}
     for place, (field, call_id) in answers.items():
         where = f"events.{place}.{field}"
         _check_call(where, field, calls.get(call_id))
-        if call_id in answered:
+        known = earlier.pop((call_id, drafts[place].type), None)
+        if known is not None and _content(known) == _content(drafts[place].head + b"null}"):
+            repeated[place] = known
+        elif call_id in answered:
             raise invalid(f"{where}: the call {call_id} is already answered")
         answered.add(call_id)
+    return repeated
+
+
+def _content(event: bytes) -> Mapping[str, Any]:
+    """What an event says, without what the server gave it."""
+    return {name: value for name, value in orjson.loads(event).items() if name not in ("id", "processed_at")}
 
 
 def _check_call(where: str, field: str, call: StoredEvent | None) -> None:
