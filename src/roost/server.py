@@ -10,7 +10,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ from typing import Any
 import uvicorn
 
 from roost.api.app import App, create_app
-from roost.api.settings import ApiSettings
 from roost.core.clock import Clock, SystemClock, timestamp
 from roost.core.ids import new_id
 from roost.core.settings import Settings
 from roost.engine.reaper import Reaper
+from roost.engine.sweeper import Sweeper
 from roost.engine.turns import Turns
 from roost.harness.brain import Brain
 from roost.harness.files import Outputs
@@ -115,7 +115,8 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         app = create_app(
             store=store,
             clock=clock,
-            settings=_api_settings(settings, admin_key),
+            settings=settings,
+            admin_key_hash=key_digest(admin_key),
             models=models,
             doctor=lambda: _doctor(settings, capability),
         )
@@ -125,6 +126,9 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         reaper = Reaper(store, fleet, every_s=REAP_EVERY_S)
         await reaper.start()
         stack.push_async_callback(reaper.stop)
+        sweeper = Sweeper(store, clock)
+        await sweeper.start()
+        stack.push_async_callback(sweeper.stop)
         info = ServerInfo(url, key_created, isolation_line(capability), _models_line(settings))
         yield Running(info, store, turns, fleet, capability, admin_key)
 
@@ -193,42 +197,31 @@ def _doctor(settings: Settings, capability: Capability) -> Mapping[str, Any]:
     }
 
 
-def _api_settings(settings: Settings, admin_key: str) -> ApiSettings:
-    """The API's part of the settings, which has the same names."""
-    own = {item.name: getattr(settings, item.name) for item in fields(ApiSettings) if item.name != "admin_key_hash"}
-    return ApiSettings(admin_key_hash=key_digest(admin_key), **own)
-
-
 # --- keys ------------------------------------------------------------------------------------------------------------
 
 
 async def _first_key(store: Store, settings: Settings, clock: Clock) -> str | None:
-    """Makes the first key of an empty store, and takes in the one that the settings name."""
-    known = await store.keys.list(DEFAULT_WORKSPACE)
-    if settings.api_key and await store.keys.find(key_digest(settings.api_key)) is None:
-        await _add_key(store, "ROOST_API_KEY", settings.api_key, clock)
-    if known or settings.api_key:
+    """Makes the first key of a store that has none, unless the settings name one, which is accepted but not kept."""
+    if settings.api_key or await store.keys.list(DEFAULT_WORKSPACE):
         return None
     key = f"sk-roost-{secrets.token_urlsafe(32)}"
-    await _add_key(store, "first", key, clock)
+    row = KeyRow(new_id("apikey"), DEFAULT_WORKSPACE, "first", timestamp(clock.now()))
+    await store.commit(Batch((key_insert(row, key_digest(key)),)))
     return key
 
 
-async def _add_key(store: Store, name: str, key: str, clock: Clock) -> None:
-    row = KeyRow(new_id("apikey"), DEFAULT_WORKSPACE, name, timestamp(clock.now()))
-    await store.commit(Batch((key_insert(row, key_digest(key)),)))
-
-
 def _admin_key(data_dir: Path) -> str:
-    """The operator's key: a file that only the server's user can read, made once."""
-    path = data_dir / "admin.key"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text(encoding="ascii").strip()
-    key = f"sk-roost-admin-{secrets.token_urlsafe(32)}"
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(key + "\n")
+    """The operator's key: a file that only the server's user can read, made once and whole."""
+    path, new = data_dir / "admin.key", data_dir / "admin.key.new"
+    if not path.exists():
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(f"sk-roost-admin-{secrets.token_urlsafe(32)}\n")
+        new.rename(path)
+    path.chmod(0o600)
+    key = path.read_text(encoding="ascii").strip()
+    if not key:
+        raise StartError(f"{path} is empty; delete it, and the next start makes a new operator's key")
     return key
 
 

@@ -15,8 +15,9 @@ import pytest
 import uvicorn
 from anthropic import AsyncAnthropic
 
-from roost.api.app import ApiSettings, App, create_app
+from roost.api.app import App, create_app
 from roost.core.clock import SystemClock, timestamp
+from roost.core.settings import Settings
 from roost.operations.operator import key_digest
 from roost.store.protocols import Batch, KeyRow, ObjectQuery, SessionRow, Statement, Status
 from roost.store.sqlite import SqliteStore
@@ -88,9 +89,16 @@ async def serving(folder: Path, **changes: Any) -> AsyncIterator[Served]:
         key_insert(KeyRow("apikey_2", OTHER_WORKSPACE, "two", now), key_digest(OTHER_KEY)),
     ]
     await store.commit(Batch(tuple(keys)))
-    settings = ApiSettings(**{"admin_key_hash": key_digest(ADMIN_KEY), "rate_limits": None, **changes})
+    settings = Settings(**{"rate_limits": None, **changes})
     models = Models()
-    app = create_app(store=store, clock=clock, settings=settings, models=models, doctor=lambda: {"isolation": "none"})
+    app = create_app(
+        store=store,
+        clock=clock,
+        settings=settings,
+        admin_key_hash=key_digest(ADMIN_KEY),
+        models=models,
+        doctor=lambda: {"isolation": "none"},
+    )
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://roost", headers=HEADERS) as http:
         sdk = httpx2.AsyncClient(transport=transport, base_url="http://roost")

@@ -102,7 +102,16 @@ def test_every_query_of_the_file_is_parsed_under_a_name_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["events_forward", "events_backward", "objects_newest", "children_oldest", "sessions_newest", "queue_claim"]
+    "name",
+    [
+        "events_forward",
+        "events_backward",
+        "objects_newest",
+        "children_oldest",
+        "sessions_newest",
+        "queue_claim",
+        "files_expired",
+    ],
 )
 def test_pages_and_claims_are_read_off_an_index_without_sorting(name: str, database: apsw.Connection) -> None:
     sql = queries()[name].sql
@@ -110,3 +119,9 @@ def test_pages_and_claims_are_read_off_an_index_without_sorting(name: str, datab
     plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {sql}", bound) if "json_each" not in row[3]]
     assert any("USING INDEX" in step or "USING COVERING INDEX" in step for step in plan)
     assert not [step for step in plan if "TEMP B-TREE" in step or step.startswith("SCAN")]
+
+
+def test_who_uses_content_is_found_by_the_index_of_files(database: apsw.Connection) -> None:
+    sql = f"EXPLAIN QUERY PLAN {queries()['content_in_use'].sql}"
+    plan = [row[3] for row in database.execute(sql, {"names": "[]", "expired_by": at(0)})]
+    assert [step for step in plan if "objects" in step] == ["SEARCH objects USING INDEX files_by_content (<expr>=?)"]

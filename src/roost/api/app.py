@@ -18,11 +18,11 @@ from roost.api.limits import RateLimiter, check_head
 from roost.api.openapi import document
 from roost.api.responses import EventStreamResponse, download_response, error_response, json_response
 from roost.api.routes import Routes
-from roost.api.settings import ApiSettings
 from roost.api.stream import Streams
 from roost.api.uploads import upload
 from roost.core.clock import Clock, timestamp
 from roost.core.ids import new_id
+from roost.core.settings import Settings
 from roost.operations.resource import Context, Download, Endpoint, Live, Outcome, Reply, Write
 from roost.operations.table import OPERATOR_TABLE, TABLE
 from roost.store.protocols import Conflict, Replay, Statement, Store, StoreError
@@ -39,30 +39,32 @@ OPERATOR_PATH = "/roost/v1/"
 OPEN_PATHS = ("/roost/v1/health",)
 """Calls that need no key."""
 
-__all__ = ["ApiSettings", "App", "create_app"]
-
 
 def create_app(
     *,
     store: Store,
     clock: Clock,
-    settings: ApiSettings,
+    settings: Settings,
+    admin_key_hash: str,
     models: ModelProvider,
     doctor: Callable[[], Mapping[str, Any]] = dict,
 ) -> App:
-    """The ASGI application. To be made on the event loop that serves it; `close` ends its open streams."""
+    """The ASGI application. To be made on the event loop that serves it; `close` ends its open streams.
+
+    `admin_key_hash` is the digest of the operator's key.
+    """
     context = Context(store, clock, models, workspace_id="", doctor=doctor)
-    return App(context, settings)
+    return App(context, settings, admin_key_hash)
 
 
 class App:
     """The whole HTTP side."""
 
-    def __init__(self, context: Context, settings: ApiSettings) -> None:
+    def __init__(self, context: Context, settings: Settings, admin_key_hash: str) -> None:
         self._context = context
         self._settings = settings
         self._routes = Routes((*TABLE, *OPERATOR_TABLE))
-        self._auth = Authenticator(context.store.keys, context.clock, settings.admin_key_hash)
+        self._auth = Authenticator(context.store.keys, context.clock, admin_key_hash, settings.api_key)
         self._limiter = RateLimiter(settings.rate_limits, context.clock)
         self._streams = Streams(context.store, context.clock, poll_s=settings.poll_s, ping_s=settings.stream_ping_s)
 

@@ -12,6 +12,7 @@ from roost.operations.operator import key_digest
 from roost.operations.table import BETA_HEADERS
 from roost.store.protocols import Keys
 from roost.wire.errors import ApiError, invalid
+from roost.wire.keys import DEFAULT_WORKSPACE
 
 KEY_CACHE_S = 1.0
 """How long a key that was found is trusted without looking again: a revoked key works no longer than this."""
@@ -29,7 +30,9 @@ class _Known:
 class Authenticator:
     """Finds the workspace of a request's key. Raises ApiError (401, 403) for every other request."""
 
-    def __init__(self, keys: Keys, clock: Clock, admin_key_hash: str) -> None:
+    def __init__(self, keys: Keys, clock: Clock, admin_key_hash: str, own_key: str = "") -> None:
+        """`own_key`, where given, is accepted for the default workspace without being kept: the settings name it."""
+        self._own_digest = key_digest(own_key) if own_key else ""
         self._keys = keys
         self._clock = clock
         self._admin_key_hash = admin_key_hash
@@ -47,6 +50,8 @@ class Authenticator:
             raise ApiError(401, "This call needs the operator's key.")
 
     async def _find(self, digest: str) -> str:
+        if hmac.compare_digest(digest, self._own_digest):
+            return DEFAULT_WORKSPACE
         now_s = self._clock.monotonic_s()
         known = self._known.get(digest)
         if known is not None and now_s < known.until_s:

@@ -60,7 +60,7 @@ class Settings:
     request_bytes_max: int = setting(32 * _MIB, "size of a JSON request body; above it 413", at_least=1024)
     file_bytes_max: int = setting(500 * _MIB, "size of an uploaded file; above it 413", at_least=1024)
     idempotency_ttl_s: float = setting(86_400, "how long an `Idempotency-Key` is remembered")
-    stream_ping_s: float = setting(15, "silence on an event stream after which a ping is sent", at_least=0.1)
+    stream_ping_s: float = setting(15, "silence on an event stream after which a ping is sent", at_least=0.01)
     poll_s: float = setting(1, "how often is looked again where a hint may have been lost", at_least=0.05)
     stop_grace_s: float = setting(10, "how long a stopping server waits for running turns before it hands them over")
 

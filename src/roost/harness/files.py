@@ -32,10 +32,14 @@ async def with_file(store: Store, workspace_id: str, block: Block) -> Block:
     """
     file_id = block["source"]["file_id"]
     row = await store.objects.get(workspace_id, "file", file_id)
+    gone = {"type": "text", "text": f"[The file {file_id} is no longer available.]"}
     if row is None or row.private is None:
-        return {"type": "text", "text": f"[The file {file_id} is no longer available.]"}
+        return gone
     mime_type = orjson.loads(row.body)["mime_type"]
-    data = b"".join([chunk async for chunk in store.blobs.read(orjson.loads(row.private)["sha256"])])
+    try:
+        data = b"".join([chunk async for chunk in store.blobs.read(orjson.loads(row.private)["sha256"])])
+    except KeyError:
+        return gone
     if not data:
         return {"type": "text", "text": f"[The file {file_id} is empty.]"}
     shown = {name: value for name, value in block.items() if value is not None}

@@ -98,6 +98,7 @@ async def create(ctx: Context, *, body: SessionCreate) -> Write:
     statements = (
         object_unarchived(ctx.workspace_id, "agent", agent.id),
         object_unarchived(ctx.workspace_id, "environment", body.environment_id),
+        *(object_unarchived(ctx.workspace_id, "file", original.file_id) for original in body.resources),
         *(mount.insert for mount in mounted),
         session_insert(row),
         *enqueue(session_id, inputs, now=now),

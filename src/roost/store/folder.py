@@ -11,6 +11,8 @@ from roost.store.protocols import StoreError
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+OWN_NAMES = frozenset(("roost.lock", "admin.key", "blobs", "sandboxes", "server.log"))
+"""What may lie in a data folder before its database does."""
 
 
 class FolderInUse(StoreError):
@@ -32,6 +34,17 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         sync_folder(folder.parent)
     folder.chmod(FOLDER_MODE)
+
+
+def make_data_folder(folder: Path) -> None:
+    """As `make_folder`, for the folder that an operator names.
+
+    Raises StoreError where it holds something else: closing `/tmp` or a home would harm its other users.
+    """
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if "roost.db" not in names and not names <= OWN_NAMES:
+        raise StoreError(f"{folder} holds other things and is no data folder of Roost; choose an empty or a new one")
+    make_folder(folder)
 
 
 class FolderLock:

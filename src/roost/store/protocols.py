@@ -140,6 +140,14 @@ class Objects(Protocol):
 
     async def list(self, query: ObjectQuery) -> list[ObjectRow]: ...
 
+    async def expired(self, *, by: str, limit: int) -> Sequence[ObjectRow]:
+        """Files of any workspace whose `expires_at` is not after a time, for the sweeper; the longest expired first."""
+        ...
+
+    async def content_in_use(self, names: Sequence[str], *, expired_by: str) -> set[str]:
+        """Which of these blobs a session's resource refers to, or a file that is still valid after `expired_by`."""
+        ...
+
 
 # --- sessions -------------------------------------------------------------------------------------------------------
 
@@ -274,8 +282,8 @@ class Log(Protocol):
 
     async def find(self, session_id: str, ids: Sequence[str], *, private: bool = False) -> list[StoredEvent]: ...
 
-    async def answered(self, session_id: str, ids: Sequence[str]) -> set[tuple[str, str]]:
-        """(id, type of the answer) for those of `ids` that an event or a waiting input answers."""
+    async def answered(self, session_id: str, ids: Sequence[str]) -> dict[tuple[str, str], bytes]:
+        """(id, type of the answer) -> the answer, for those of `ids` that an event or a waiting input answers."""
         ...
 
     async def inputs(self, session_id: str, *, after: int = 0, waiting: bool = True) -> list[QueuedInput]:
@@ -377,7 +385,8 @@ class Blobs(Protocol):
     async def put(self, chunks: AsyncIterator[bytes], *, limit_bytes: int) -> Blob:
         """Stores durably before it returns. Raises ValueError beyond `limit_bytes`, StoreFull on a full disk.
 
-        The same content is stored once, so who deletes must know that nothing else refers to it.
+        The same content is stored once, so who deletes must know that nothing else refers to it. Storing it again
+        renews its time.
         """
         ...
 
@@ -392,7 +401,16 @@ class Blobs(Protocol):
         """
         ...
 
-    async def delete(self, sha256: str) -> None: ...
+    def older(self, *, than: str) -> AsyncIterator[Sequence[str]]:
+        """The names of what was last stored before a time, in portions that fit into memory."""
+        ...
+
+    async def delete(self, sha256: str, *, older_than: str) -> bool:
+        """Deletes what was last stored before a time; says whether it did.
+
+        The time and the deletion are one step: content that is stored again at the same moment stays.
+        """
+        ...
 
 
 class Subscription(Protocol):

@@ -9,6 +9,8 @@ from roost.store.conformance.samples import refused
 from roost.store.protocols import Blob, Store
 
 CONTENT = bytes(range(256)) * 1000
+BEFORE_ALL, AFTER_ALL = "1971-01-01T00:00:00.000000Z", "2999-01-01T00:00:00.000000Z"
+"""Times that no clock shows which a store is tested with."""
 
 
 async def stream(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
@@ -66,11 +68,22 @@ class TestBlobs:
 
     async def test_deleted_content_is_gone_and_deleting_it_again_is_no_error(self, store: Store) -> None:
         blob = await put(store, b"content")
-        await store.blobs.delete(blob.sha256)
-        await store.blobs.delete(blob.sha256)
+        assert await store.blobs.delete(blob.sha256, older_than=AFTER_ALL)
+        assert not await store.blobs.delete(blob.sha256, older_than=AFTER_ALL)
         assert not await is_there(store, blob.sha256)
+
+    async def test_content_that_is_not_old_enough_is_not_deleted(self, store: Store) -> None:
+        blob = await put(store, b"content")
+        assert not await store.blobs.delete(blob.sha256, older_than=BEFORE_ALL)
+        assert await is_there(store, blob.sha256)
+
+    async def test_content_is_listed_by_its_age(self, store: Store) -> None:
+        names = {(await put(store, b"%d" % n)).sha256 for n in range(20)}
+        listed = [name async for portion in store.blobs.older(than=AFTER_ALL) for name in portion]
+        assert sorted(listed) == sorted(names)
+        assert [portion async for portion in store.blobs.older(than=BEFORE_ALL)] == []
 
     async def test_only_a_hash_is_a_name(self, store: Store) -> None:
         for name in ("", "..", "../roost.db", "0" * 63, "0" * 64 + "\n", "A" * 64, "/etc/passwd"):
             assert not await is_there(store, name)
-            await refused(KeyError, store.blobs.delete(name))
+            await refused(KeyError, store.blobs.delete(name, older_than=AFTER_ALL))

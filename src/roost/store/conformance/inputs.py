@@ -94,10 +94,10 @@ class TestInputs:
         await given(store, session())
         answer, second = (event(name, "user.tool_confirmation", answers="call_1") for name in ("i1", "i2"))
         await enqueue(store, answer)
-        assert await store.log.answered(SESSION, ["call_1"]) == {("call_1", "user.tool_confirmation")}
+        assert set(await store.log.answered(SESSION, ["call_1"])) == {("call_1", "user.tool_confirmation")}
         await refused(Conflict, enqueue(store, second))
         await write(store, admission(await store.log.inputs(SESSION), now=1))
-        assert await store.log.answered(SESSION, ["call_1"]) == {("call_1", "user.tool_confirmation")}
+        assert set(await store.log.answered(SESSION, ["call_1"])) == {("call_1", "user.tool_confirmation")}
         await refused(Conflict, enqueue(store, second))
         await refused(Conflict, append(store, second))
 

@@ -147,7 +147,7 @@ class TestLog:
         second: EventDraft = event("r2", "agent.tool_result", answers="call_1")
         refusal = await refused(Conflict, append(store, second))
         assert refusal.query == "event_insert"
-        assert await store.log.answered(SESSION, ["call_1", "call_2"]) == {
+        assert set(await store.log.answered(SESSION, ["call_1", "call_2"])) == {
             ("call_1", "agent.tool_result"),
             ("call_1", "user.tool_confirmation"),
         }

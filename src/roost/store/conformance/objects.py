@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import chain
 
+import orjson
+
 from roost.store import statements
-from roost.store.conformance.samples import WORKSPACE, agent, at, given, refused, session, version, write
+from roost.store.conformance.samples import WORKSPACE, agent, at, file, given, refused, session, version, write
 from roost.store.protocols import Conflict, ObjectQuery, ObjectRow, Position, Store
 
 AGENTS = ObjectQuery(WORKSPACE, "agent")
@@ -148,3 +150,39 @@ class TestObjects:
             ["agent_4", "agent_5"],
             ["agent_6"],
         ]
+
+    async def test_expired_files_of_every_workspace_are_named_to_the_sweeper(self, store: Store) -> None:
+        await given(
+            store,
+            file("file_1", "a", expires_at=at(2)),
+            file("file_2", "b", expires_at=at(1), workspace_id="wrkspc_2"),
+            file("file_3", "c", expires_at=at(3)),
+            file("file_4", "d"),
+            agent("agent_1", body=orjson.dumps({"expires_at": at(0)})),
+        )
+        assert [row.id for row in await store.objects.expired(by=at(2), limit=9)] == ["file_2", "file_1"]
+        assert await store.objects.expired(by=at(2), limit=1) == [
+            file("file_2", "b", expires_at=at(1), workspace_id="wrkspc_2")
+        ]
+        assert await store.objects.expired(by=at(0), limit=9) == []
+
+    async def test_content_is_in_use_while_a_file_or_a_session_refers_to_it(self, store: Store) -> None:
+        resources = [{"sha256": "mounted"}, {"sha256": "both"}, {"type": "without"}]
+        await given(
+            store,
+            file("file_1", "filed"),
+            file("file_2", "both", workspace_id="wrkspc_2"),
+            agent("agent_1", private=orjson.dumps({"sha256": "no file"})),
+            session("sesn_1", body=orjson.dumps({"resources": resources})),
+            session("sesn_2", archived_at=at(1), body=orjson.dumps({"resources": [{"sha256": "archived"}]})),
+            session("sesn_3"),
+        )
+        asked = ["filed", "mounted", "both", "archived", "no file", "nobody's"]
+        assert await store.objects.content_in_use(asked, expired_by=at(0)) == {"filed", "mounted", "both", "archived"}
+        await write(store, *statements.session_delete("sesn_1"), statements.object_delete(WORKSPACE, "file", "file_1"))
+        assert await store.objects.content_in_use(asked, expired_by=at(0)) == {"both", "archived"}
+
+    async def test_a_file_uses_its_content_until_it_expires(self, store: Store) -> None:
+        await given(store, file("file_1", "a", expires_at=at(5)), file("file_2", "b", expires_at=at(5)), file("f", "b"))
+        assert await store.objects.content_in_use(["a", "b"], expired_by=at(4)) == {"a", "b"}
+        assert await store.objects.content_in_use(["a", "b"], expired_by=at(5)) == {"b"}

@@ -38,6 +38,12 @@ def version(number: int, *, parent_id: str = "agent_1", **changes: Any) -> Objec
     return replace(row, **changes)
 
 
+def file(id: str, sha256: str, *, expires_at: str | None = None, **changes: Any) -> ObjectRow:
+    """A file that refers to some content."""
+    body, private = orjson.dumps({"id": id, "expires_at": expires_at}), orjson.dumps({"sha256": sha256})
+    return agent(id, kind="file", body=body, private=private, **changes)
+
+
 def session(id: str = SESSION, *, created: float = 0, **changes: Any) -> SessionRow:
     """An idle session that nobody owns."""
     row = SessionRow(

@@ -73,10 +73,10 @@ class SqliteLog:
         rows = self._reader.near.all("events_find", session_id=session_id, ids=asked, private=private)
         return [StoredEvent(*row) for row in rows]
 
-    async def answered(self, session_id: str, ids: Sequence[str]) -> set[tuple[str, str]]:
+    async def answered(self, session_id: str, ids: Sequence[str]) -> dict[tuple[str, str], bytes]:
         asked = orjson.dumps(list(ids)).decode()
         found = self._reader.near.all("answers_find", session_id=session_id, ids=asked)
-        return {(call_id, type_) for call_id, type_ in found}
+        return {(call_id, kind): data for call_id, kind, data in found}
 
     async def inputs(self, session_id: str, *, after: int = 0, waiting: bool = True) -> list[QueuedInput]:
         name = "inputs_waiting" if waiting else "inputs_all"

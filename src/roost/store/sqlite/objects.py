@@ -40,6 +40,15 @@ class SqliteObjects:
         page = _numbered_page if query.by_number else _timed_page
         return await self._reader.far(lambda rows: page(rows, query))
 
+    async def expired(self, *, by: str, limit: int) -> Sequence[ObjectRow]:
+        rows = await self._reader.far(lambda rows: rows.all("files_expired", by=by, limit=limit))
+        return [ObjectRow(*row) for row in rows]
+
+    async def content_in_use(self, names: Sequence[str], *, expired_by: str) -> set[str]:
+        asked = orjson.dumps(list(names)).decode()
+        found = await self._reader.far(lambda rows: rows.all("content_in_use", names=asked, expired_by=expired_by))
+        return {row[0] for row in found}
+
 
 def _timed_page(rows: Rows, query: ObjectQuery) -> list[ObjectRow]:
     which = {"workspace_id": query.workspace_id, "kind": query.kind, "include_archived": query.include_archived}

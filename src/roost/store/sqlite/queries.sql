@@ -100,6 +100,24 @@ WHERE workspace_id = :workspace_id AND kind = :kind AND parent_id = :parent_id
     AND (:include_archived OR archived_at IS NULL)
 ORDER BY number LIMIT :limit;
 
+-- name: files_expired
+-- Files of any workspace that expired by a time, the longest expired first.
+SELECT {object} FROM objects
+WHERE kind = 'file' AND json_extract(CAST(body AS TEXT), '$.expires_at') <= :by
+ORDER BY json_extract(CAST(body AS TEXT), '$.expires_at') LIMIT :limit;
+
+-- name: content_in_use
+-- Which of a JSON array of contents are referred to, by a file that did not expire by a time or by a session.
+SELECT value FROM json_each(:names) AS content
+WHERE EXISTS (
+    SELECT 1 FROM objects
+    WHERE kind = 'file' AND json_extract(CAST(private AS TEXT), '$.sha256') = content.value
+        AND coalesce(json_extract(CAST(body AS TEXT), '$.expires_at') > :expired_by, TRUE)
+) OR value IN (
+    SELECT json_extract(resource.value, '$.sha256')
+    FROM sessions CROSS JOIN json_each(CAST(body AS TEXT), '$.resources') AS resource
+);
+
 -- name: session_insert
 -- Adds a session.
 INSERT INTO sessions (
@@ -273,10 +291,10 @@ SELECT max(seq) FROM events WHERE session_id = :session_id;
 
 -- name: answers_find
 -- What answers the calls of a JSON array of ids, in the log or waiting.
-SELECT answers, type FROM events
+SELECT answers, type, data FROM events
 WHERE session_id = :session_id AND answers IN (SELECT value FROM json_each(:ids))
-UNION
-SELECT answers, type FROM inputs
+UNION ALL
+SELECT answers, type, data FROM inputs
 WHERE session_id = :session_id AND answers IN (SELECT value FROM json_each(:ids)) AND seq IS NULL;
 
 -- name: inputs_waiting

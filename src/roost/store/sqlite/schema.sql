@@ -24,6 +24,10 @@ CREATE INDEX objects_by_parent ON objects (workspace_id, kind, parent_id, create
 CREATE UNIQUE INDEX objects_by_number ON objects (workspace_id, kind, parent_id, number)
     WHERE parent_id IS NOT NULL AND number IS NOT NULL;
 
+CREATE INDEX files_by_content ON objects (json_extract(CAST(private AS TEXT), '$.sha256')) WHERE kind = 'file';
+
+CREATE INDEX files_by_expiry ON objects (json_extract(CAST(body AS TEXT), '$.expires_at')) WHERE kind = 'file';
+
 CREATE TABLE sessions (
     id TEXT NOT NULL PRIMARY KEY,
     last_seq INTEGER NOT NULL,

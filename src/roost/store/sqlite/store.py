@@ -13,7 +13,7 @@ import apsw
 from roost.core.clock import Clock
 from roost.store.blobs import FolderBlobs
 from roost.store.bus import LocalBus
-from roost.store.folder import FILE_MODE, FolderLock, make_folder, sync_folder
+from roost.store.folder import FILE_MODE, FolderLock, make_data_folder, sync_folder
 from roost.store.protocols import Batch, Row
 from roost.store.sqlite.connection import connect, named
 from roost.store.sqlite.keys import SqliteKeys
@@ -65,7 +65,7 @@ class SqliteStore:
 
 
 def _open(folder: Path, clock: Clock) -> tuple[FolderLock, apsw.Connection, Reader, FolderBlobs]:
-    make_folder(folder)
+    make_data_folder(folder)
     with ExitStack() as undo:
         lock = FolderLock(folder)
         undo.callback(lock.release)
@@ -77,7 +77,7 @@ def _open(folder: Path, clock: Clock) -> tuple[FolderLock, apsw.Connection, Read
             reader = Reader(path)
         except apsw.Error as error:
             raise named(error, str(path)) from error
-        blobs = FolderBlobs(folder / "blobs")
+        blobs = FolderBlobs(folder / "blobs", clock)
         undo.pop_all()
     return lock, connection, reader, blobs
 
