@@ -13,7 +13,7 @@ import pytest
 
 from roost.core.clock import SystemClock, timestamp
 from roost.store import blobs as module
-from roost.store.blobs import FolderBlobs
+from roost.store.blobs import FolderBlobs, _thread
 from tests.rig.clock import MovableClock
 
 
