@@ -43,8 +43,9 @@ Aside = Literal["nothing", "message", "note", "answer", "confirm", "interrupt", 
 Ending = Literal["whole", "cut", "refusal", "pause", "busy", "broken", "failed"]
 Move = Literal["message", "message and note", "answer one", "answer all", "deny all", "interrupt", "redirect"]
 
-SETTINGS = Settings(poll_s=5, tool_rounds_max=6, model_retries_max=2, retry_first_s=1)
+SETTINGS = Settings(poll_s=600, tool_rounds_max=6, model_retries_max=2, retry_first_s=1)
 ROUNDS_MAX = 200
+WAIT_S = 10
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ class Play:
             )
             (claim,) = [claim for claim in claims if claim.session_id == self.session_id]
             self.brain = asyncio.create_task(Brain(tools).run(claim))
-            await asyncio.gather(self.brain, return_exceptions=True)
+            done, _ = await asyncio.wait([self.brain], timeout=WAIT_S)
+            assert done, "the brain waits for something that it was told already"
             if not self.brain.cancelled():
                 self.brain.result()
             await self.store.queue.reap(now=timestamp(self.clock.now()), alive=[])
@@ -267,6 +269,7 @@ class PlayedHands:
     def __init__(self, play: Play) -> None:
         self._play = play
         self._epoch = 0
+        self._cancels: dict[str, asyncio.Event] = {}
 
     async def execute(
         self, spec: SandboxSpec, *, call_id: str, epoch: int, name: str, input: Mapping[str, Any]
@@ -274,6 +277,10 @@ class PlayedHands:
         assert epoch >= self._epoch
         self._epoch, play = epoch, self._play
         aside = play.asides.pop() if play.asides else "nothing"
+        if aside == "interrupt":
+            await play.send(UserInterrupt())
+            await self._cancels.setdefault(call_id, asyncio.Event()).wait()
+            return ToolResult.text("the call was cancelled", is_error=True)
         if aside != "crash late":
             await play.happen(aside)
         play.runs[call_id] = play.runs.get(call_id, 0) + 1
@@ -284,7 +291,8 @@ class PlayedHands:
     async def lookup(self, session_id: str, call_id: str, *, epoch: int) -> Literal["unknown", "running"] | ToolResult:
         return ToolResult.text("done") if call_id in self._play.runs else "unknown"
 
-    async def cancel(self, session_id: str, call_id: str, *, epoch: int) -> None: ...
+    async def cancel(self, session_id: str, call_id: str, *, epoch: int) -> None:
+        self._cancels.setdefault(call_id, asyncio.Event()).set()
 
     async def outputs(self, session_id: str) -> Sequence[OutputFile]:
         return []

@@ -50,6 +50,8 @@ from roost.wire.messages import ModelError, ModelProvider
 log = logging.getLogger(__name__)
 
 NO_USAGE: Mapping[str, Any] = {}
+CANCEL_WAIT_S = 5.0
+"""How long an interrupt waits for the processes of a cancelled call to be dead."""
 _ERROR_TYPES: Mapping[str, wire.ErrorType] = {
     "overloaded": "model_overloaded_error",
     "rate_limited": "model_rate_limited_error",
@@ -249,6 +251,8 @@ class Turn:
                 if await self._interrupted(running.keys(), hints):
                     # Before the tasks are dropped: the hands must know the call while they still start its sandbox.
                     await self._calls.cancel(running.values())
+                    # A call returns when its processes are dead, so none outlives the idle that follows.
+                    await asyncio.wait(running, timeout=CANCEL_WAIT_S)
                     return True
                 results = [(running.pop(task), task.result()) for task in [*running] if task.done()]
                 if await self._record(results):
@@ -292,11 +296,13 @@ class Turn:
     async def _interrupted(self, tasks: Any, hints: Subscription) -> bool:
         """Waits until one of the tasks is done; True when an interrupt came first."""
         while True:
-            if self._listening is None or self._listening.done():
+            if self._listening is None:
                 self._listening = asyncio.create_task(hints.wait(self._tools.settings.poll_s))
             await asyncio.wait({*tasks, self._listening}, return_when=asyncio.FIRST_COMPLETED)
             if any(task.done() for task in tasks):
+                # A hint that came at the same moment stays in the finished wait, for the next look.
                 return False
+            self._listening = None
             if any(entry.type == "user.interrupt" for entry in await self._inputs()):
                 return True
 

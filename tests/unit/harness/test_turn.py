@@ -54,3 +54,12 @@ async def test_pauses_between_tries_double_and_end(store: SqliteStore) -> None:
     messages = [event["error"]["message"] for event in await play.events() if event["type"] == "session.error"]
     pauses = [re.findall(r"again in (\S+) s \((.*)\)", message) for message in messages]
     assert pauses == [[("1.0", "1 of 2")], [("2.0", "2 of 2")], []]
+
+
+async def test_an_interrupt_that_comes_while_a_result_is_recorded_is_obeyed(store: SqliteStore) -> None:
+    """The hint arrives together with the result of the other call, and there is no poll to make up for it."""
+    play = Play(store, Plan(says=(Say(calls=("bash", "bash"), tool_aside="interrupt"),), moves=("message",)))
+    await play.run()
+    events = await play.events()
+    assert broken_rules(events) == []
+    assert [event["is_error"] for event in events if event["type"] == "agent.tool_result"] == [False, True]
