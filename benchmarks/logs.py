@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import urlsplit
 
+import apsw
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -73,7 +74,7 @@ async def growth(rig: Rig, server: Running) -> list[Finding]:
 
 
 async def spread(rig: Rig, server: Running) -> Finding:
-    """The same number of events to the same readers, through the log and through a bare broadcaster."""
+    """The same events to the same readers: through the log, and by a bare broadcaster that syncs each to a file."""
     session = await rig.session()
     message = AgentMessage(content=[TextBlock(text="x" * 300)])
 
@@ -101,8 +102,14 @@ async def spread(rig: Rig, server: Running) -> Finding:
 
         return StreamingResponse(frames(), media_type="text/event-stream")
 
+    connection = apsw.Connection(str(rig.folder / "broadcast.db"))
+    for pragma in ("journal_mode = WAL", "synchronous = FULL"):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    connection.execute("CREATE TABLE events (data BLOB)")
+
     async def broadcast() -> None:
         for _ in range(SPREAD):
+            connection.execute("INSERT INTO events VALUES (?)", (FRAME,))
             for queue in queues:
                 queue.put_nowait(FRAME)
             await asyncio.sleep(0)

@@ -8,7 +8,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,6 +21,7 @@ from roost.api.app import App, create_app
 from roost.core.clock import Clock, SystemClock, timestamp
 from roost.core.ids import new_id
 from roost.core.settings import Settings
+from roost.core.telemetry import redact
 from roost.engine.reaper import Reaper
 from roost.engine.sweeper import Sweeper
 from roost.engine.turns import Turns
@@ -84,17 +85,29 @@ class Running:
 
 
 async def serve(settings: Settings, *, ready: Callable[[ServerInfo], None] | None = None) -> None:
-    """Serves until SIGINT or SIGTERM, then lets running turns finish for `stop_grace_s` and hands the rest over."""
-    stop = asyncio.Event()
+    """Serves until SIGINT or SIGTERM, then lets running turns finish for `stop_grace_s` and hands the rest over.
+
+    A second signal hands them over at once: the log says how they go on.
+    """
+    stop, at_once = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, lambda: (at_once if stop.is_set() else stop).set())
     async with running(settings) as server:
         if ready:
             ready(server.info)
         await stop.wait()
         log.info("stopping: %d turn(s) running", server.turns.count)
-        await server.turns.settle(settings.stop_grace_s)
+        await _first_of(server.turns.settle(settings.stop_grace_s), at_once.wait())
+
+
+async def _first_of(*work: Coroutine[Any, Any, object]) -> None:
+    """Waits for the first to end and drops the others."""
+    tasks = [asyncio.create_task(one) for one in work]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -182,7 +195,7 @@ def _models(settings: Settings, stack: AsyncExitStack) -> Catalog:
 
 def _models_line(settings: Settings) -> str:
     if settings.anthropic_api_key:
-        return f"Claude models at {settings.anthropic_base_url}, and `scripted`"
+        return redact(f"Claude models at {settings.anthropic_base_url}, and `scripted`")
     return "`scripted` only; set ANTHROPIC_API_KEY for Claude models"
 
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from roost.cli import COMMANDS, main
 from roost.cli.private import NotStarted, private_server
+from tests.cli.conftest import clean_environ
 
 
 @pytest.fixture
@@ -69,6 +70,32 @@ def test_a_setting_that_cannot_be_used_ends_a_command_and_a_misspelt_one_is_repo
     assert result.exit_code == 1
     assert "did you mean ROOST_DATA_DIR?" in result.output
     assert "Error: ROOST_PORT must be a whole number, not 'x'" in result.output
+
+
+def test_doctor_shows_no_password(nowhere: str) -> None:
+    environ = {
+        "ROOST_UPSTREAM_PROXY": "http://me:hush-proxy@proxy.test:3128",
+        "ANTHROPIC_BASE_URL": "https://hush-token@gateway.test",
+        "ANTHROPIC_API_KEY": "hush-key",
+        "ROOST_URL": nowhere.replace("//", "//me:hush-url@"),
+    }
+    result = roost("doctor", **environ)
+    assert "Claude models at https://[redacted]@gateway.test" in result.output
+    assert "hush" not in result.output
+
+
+@pytest.mark.parametrize("text", [None, "not a plan"])
+def test_a_plan_that_cannot_be_played_ends_the_start_in_one_line(tmp_path: Path, text: str | None) -> None:
+    plan = tmp_path / "plan"
+    if text:
+        plan.write_text(text)
+    environ = {**clean_environ(), "ROOST_SCRIPTED_PLAN": str(plan)}
+    with (
+        pytest.raises(NotStarted, match=f"start: ROOST_SCRIPTED_PLAN cannot be played: {plan}"),
+        private_server(tmp_path / "data", environ),
+    ):
+        pass
+    assert "Traceback" not in (tmp_path / "data" / "server.log").read_text()
 
 
 def test_a_private_server_that_cannot_start_says_why(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ import pytest
 
 from roost.cli.agents import new_session
 from roost.cli.connection import answers, client
-from roost.cli.follow import follow, say
+from roost.cli.follow import follow, say, turn_ended
 from roost.cli.private import PrivateServer, private_server
+from roost.core.telemetry import redact
 from tests.cli.conftest import Roost, clean_environ
 
 SLEEPS = "sleep 300"
@@ -49,6 +50,22 @@ def test_run_shows_the_work_and_downloads_the_result(sandboxed: PrivateServer, r
     (written,) = tmp_path.rglob("result.txt")
     assert written.read_text() == "made\n"
     assert f"wrote {written}" in result.output
+
+
+def test_run_leaves_no_agent_and_no_environment_in_use(api: anthropic.Anthropic, roost: Roost, tmp_path: Path) -> None:
+    before = in_use(api)
+    result = roost("run", plan({"text": "Well."}), "--model", "scripted", "--output", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert in_use(api) == before
+    session = result.output.splitlines()[0].split()[-1]
+    for event in follow(api, session, send=lambda: say(api, session, plan({"text": "It goes on."}))):
+        if turn_ended(event):
+            break
+    assert "It goes on." in roost("tail", session, "--past").output
+
+
+def in_use(api: anthropic.Anthropic) -> set[str]:
+    return {made.id for made in (*api.beta.agents.list(), *api.beta.environments.list())}
 
 
 def test_run_fails_when_the_turn_fails(roost: Roost, tmp_path: Path) -> None:
@@ -135,6 +152,25 @@ def test_a_key_that_was_made_works_and_a_revoked_one_does_not(server: PrivateSer
         api.beta.agents.list()
     with client(server.url, lost) as api, pytest.raises(anthropic.AuthenticationError):
         api.beta.agents.list()
+
+
+def test_a_title_and_a_key_name_cannot_steer_the_terminal(api: anthropic.Anthropic, roost: Roost) -> None:
+    session = begin(api, plan({"text": "Hello."}))
+    api.beta.sessions.update(session, title="red\x1b[31m\nsesn_forged")
+    (line,) = [line for line in roost("ps", "--limit", "500").output.splitlines() if line.startswith(session)]
+    assert line.endswith(r"red\x1b[31m\nsesn_forged")
+    roost("keys", "create", "name\x9b31m")
+    assert r"name\x9b31m" in roost("keys", "list").output
+
+
+def test_the_key_of_a_private_server_is_kept_out_of_logs(server: PrivateServer) -> None:
+    assert redact(f"called with {server.api_key}.") == "called with [redacted]."
+
+
+def test_nothing_of_uvicorn_surrounds_the_banner(tmp_path: Path) -> None:
+    with private_server(tmp_path, clean_environ()):
+        pass
+    assert "uvicorn" not in (tmp_path / "server.log").read_text()
 
 
 def test_a_private_server_is_gone_after_its_block(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The three things a task needs before a session can begin."""
+"""What a task needs before its session can begin, and putting it away afterwards."""
 
 from __future__ import annotations
 
@@ -13,3 +13,9 @@ def new_session(client: anthropic.Anthropic, *, name: str, model: str, title: st
         name=f"{name} {agent.id[-8:]}", config={"type": "cloud", "networking": {"type": "unrestricted"}}
     )
     return client.beta.sessions.create(agent=agent.id, environment_id=environment.id, title=title)
+
+
+def put_away(client: anthropic.Anthropic, session: BetaManagedAgentsSession) -> None:
+    """Archive the agent and the environment made for one session. The session keeps its copies and can go on."""
+    client.beta.agents.archive(session.agent.id)
+    client.beta.environments.archive(session.environment_id)

@@ -11,6 +11,7 @@ import anthropic
 import click
 
 from roost.cli.settings import settings
+from roost.cli.show import visible
 from roost.core.settings import Settings
 
 CLAUDE_MODEL = "claude-sonnet-5-5"
@@ -69,7 +70,7 @@ def api_errors() -> Iterator[None]:
             "start one with `roost serve`, or set ROOST_URL"
         ) from None
     except anthropic.APIStatusError as error:
-        raise click.ClickException(f"the server refused ({error.status_code}): {message(error)}") from None
+        raise click.ClickException(f"the server refused ({error.status_code}): {visible(message(error))}") from None
 
 
 def message(error: anthropic.APIStatusError) -> str:

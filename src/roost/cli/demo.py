@@ -17,7 +17,8 @@ from roost.cli import proof
 from roost.cli.agents import new_session
 from roost.cli.connection import api_errors, client, default_model
 from roost.cli.demo_task import scripted_task, task
-from roost.cli.follow import download_outputs, follow, say, turn_ended
+from roost.cli.follow import follow, say, turn_ended
+from roost.cli.outputs import download_outputs
 from roost.cli.private import NotStarted, PrivateServer, end_sandboxes, private_server
 from roost.cli.settings import settings
 from roost.cli.show import Display

@@ -15,6 +15,7 @@ import click
 from roost.cli.connection import answers, default_model, server_url
 from roost.cli.settings import settings
 from roost.core.settings import Settings, variable
+from roost.core.telemetry import redact
 from roost.sandbox.bubblewrap import BubblewrapBackend
 from roost.sandbox.interface import Capability
 from roost.wire.tools import UNBUILT_TOOLS
@@ -79,7 +80,8 @@ def _changed(chosen: Settings) -> list[Field[Any]]:
 
 
 def show(report: Report) -> None:
+    """Print it, fit to be pasted into a bug report: addresses may hold passwords."""
     for label, value in report.items():
         lines = value if isinstance(value, list) else [value]
         for first, line in enumerate(lines):
-            click.echo(f"{'' if first else label:12} {line}".rstrip())
+            click.echo(redact(f"{'' if first else label:12} {line}".rstrip()))

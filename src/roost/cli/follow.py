@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -78,15 +77,3 @@ def _unseen(events: Any, seen: set[str]) -> Iterator[Any]:
             yield event
         if event_id is not None:
             seen.add(event_id)
-
-
-def download_outputs(client: anthropic.Anthropic, session_id: str, folder: Path) -> list[Path]:
-    """Every file the session left in its outputs, written below the folder under its own name."""
-    written = []
-    for file in client.beta.files.list(scope_id=session_id):
-        if file.downloadable:
-            target = folder / Path(file.filename).name
-            folder.mkdir(parents=True, exist_ok=True)
-            client.beta.files.download(file.id).write_to_file(target)
-            written.append(target)
-    return written

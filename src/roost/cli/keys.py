@@ -12,6 +12,7 @@ import click
 
 from roost.cli.connection import api_errors, client, server_url
 from roost.cli.settings import settings
+from roost.cli.show import visible_line
 
 WORKSPACE = click.option("--workspace", help="Workspace of the key (wrkspc_default).")
 
@@ -33,8 +34,9 @@ def create(name: str, workspace: str | None) -> None:
     with operator() as api:
         body = {"name": name, **({"workspace_id": workspace} if workspace else {})}
         made = _object(api.post("/roost/v1/keys", body=body, cast_to=object))
-    click.echo(made["key"])
-    click.echo(f"{made['id']} in {made['workspace_id']}; shown this once: export ROOST_API_KEY=...", err=True)
+    click.echo(visible_line(made["key"]))
+    where = visible_line(f"{made['id']} in {made['workspace_id']}")
+    click.echo(f"{where}; shown this once: export ROOST_API_KEY=...", err=True)
 
 
 @command.command("list")
@@ -45,7 +47,7 @@ def list_keys(workspace: str | None) -> None:
         reply = _object(api.get("/roost/v1/keys", options=_query(workspace), cast_to=object))
     for key in reply["data"]:
         state = f"revoked {key['revoked_at'][:10]}" if key["revoked_at"] else "in use"
-        click.echo(f"{key['id']}  {key['created_at'][:10]}  {state:18}  {key['name']}")
+        click.echo(visible_line(f"{key['id']}  {key['created_at'][:10]}  {state:18}  {key['name']}"))
 
 
 @command.command("revoke")

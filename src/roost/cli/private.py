@@ -41,7 +41,7 @@ def private_server(data_dir: Path, environ: Mapping[str, str] | None = None) -> 
     It ends with this block, and should this process die before, when its standard input closes.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
-    api_key = f"roost_{secrets.token_urlsafe(32)}"
+    api_key = f"sk-roost-{secrets.token_urlsafe(32)}"
     log_file = data_dir / "server.log"
     process = _start(data_dir, log_file, {**(os.environ if environ is None else environ), "ROOST_API_KEY": api_key})
     try:

@@ -10,12 +10,13 @@ from pathlib import Path
 import anthropic
 import click
 
-from roost.cli.agents import new_session
+from roost.cli.agents import new_session, put_away
 from roost.cli.connection import answers, api_errors, client, connected, default_model, server_url
-from roost.cli.follow import download_outputs, follow, interrupt, say, turn_ended
+from roost.cli.follow import follow, interrupt, say, turn_ended
+from roost.cli.outputs import download_outputs, local_name
 from roost.cli.private import NotStarted, private_server
 from roost.cli.settings import settings
-from roost.cli.show import Display
+from roost.cli.show import Display, visible_line
 
 INTERRUPTED = 130
 
@@ -32,11 +33,14 @@ def command(task: str, model: str | None, output: Path | None) -> None:
     """
     with server() as api:
         session = new_session(api, name="roost run", model=model or default_model(settings()), title=task[:60])
-        click.echo(click.style(f"- session {session.id}", dim=True))
-        last = work(api, session.id, task)
-        written = download_outputs(api, session.id, (output or Path("roost-outputs")) / session.id)
-        for path in written:
-            click.echo(f"  wrote {path}")
+        click.echo(click.style(f"- session {visible_line(session.id)}", dim=True))
+        try:
+            last = work(api, session.id, task)
+            folder = (output or Path("roost-outputs")) / local_name(session.id)
+            for path in download_outputs(api, session.id, folder):
+                click.echo(f"  wrote {visible_line(str(path))}")
+        finally:
+            put_away(api, session)
     raise SystemExit(last)
 
 

@@ -32,6 +32,7 @@ def command(host: str | None, port: int | None, data: Path | None, until_eof: bo
     configure_logging(chosen.log_level)
     import uvloop
 
+    from roost.providers.script import PlanError
     from roost.server import StartError, serve
     from roost.store.protocols import StoreError
 
@@ -39,6 +40,8 @@ def command(host: str | None, port: int | None, data: Path | None, until_eof: bo
         threading.Thread(target=_stop_at_eof, daemon=True).start()
     try:
         uvloop.run(serve(chosen, ready=announce))
+    except PlanError as error:
+        raise click.ClickException(f"ROOST_SCRIPTED_PLAN cannot be played: {error}") from None
     except (StartError, StoreError, OSError) as error:
         raise click.ClickException(str(error)) from None
 
@@ -55,5 +58,7 @@ def announce(info: ServerInfo) -> None:
 
 
 def _stop_at_eof() -> None:
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: this thread would hold its lock, and a process that ends meanwhile would crash on that.
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)

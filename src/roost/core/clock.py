@@ -32,10 +32,14 @@ def timestamp(moment: datetime) -> str:
 def parse_timestamp(text: str) -> datetime:
     """The moment a `timestamp` (or any RFC 3339 text with an offset) names.
 
-    Raises ValueError for anything else; a text without an offset counts as UTC.
+    Raises ValueError for anything else, and for a moment outside the years 1 to 9999 of UTC; a text without an offset
+    counts as UTC.
     """
     moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text} is out of range") from error
 
 
 def later(moment: datetime, seconds: float) -> datetime:

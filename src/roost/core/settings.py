@@ -12,11 +12,14 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
+
+from roost.core.telemetry import redact
 
 CLIENT_VARIABLES: Mapping[str, str] = {
     "ROOST_URL": "where the server answers that `roost run`, `ps`, `tail`, `kill` and `keys` talk to",
@@ -25,6 +28,7 @@ CLIENT_VARIABLES: Mapping[str, str] = {
 """Variables that only the command line reads, and what for."""
 
 _MIB = 1024 * 1024
+_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
 class SettingsError(ValueError):
@@ -100,7 +104,9 @@ class Settings:
     package_hosts: tuple[str, ...] = setting(
         (), "hosts that `allow_package_managers` opens besides those set up on this machine; comma-separated"
     )
-    upstream_proxy: str = setting("", "HTTP proxy that traffic out of sandboxes goes through, as `http://host:port`")
+    upstream_proxy: str = setting(
+        "", "HTTP proxy that traffic out of sandboxes goes through, as `http://[user:password@]host:port`", secret=True
+    )
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -113,6 +119,9 @@ class Settings:
             raise SettingsError(f"{variable('lease_renew_s')} must be at most half of {variable('lease_ttl_s')}")
         for cidr in self.trusted_cidrs:
             _network(cidr)
+        for host in self.package_hosts:
+            _host(host)
+        _addresses(self)
         if _listens_at(self.anthropic_base_url, self.host, self.port):
             raise SettingsError(
                 f"{variable('anthropic_base_url')} is this server's own address: it must name the model, and "
@@ -171,7 +180,7 @@ def _flag(text: str) -> bool:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    return tuple(part.strip().lower() for part in text.split(",") if part.strip())
 
 
 def _rate_limits(text: str) -> RateLimits | None:
@@ -200,6 +209,34 @@ def _network(cidr: str) -> None:
         ipaddress.ip_network(cidr)
     except ValueError:
         raise SettingsError(f"{variable('trusted_cidrs')} must hold ranges such as 10.1.0.0/16, not {cidr!r}") from None
+
+
+def _host(text: str) -> None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        if not _HOST.fullmatch(text):
+            raise SettingsError(
+                f"{variable('package_hosts')} must hold host names such as packages.example.com, in lower case, "
+                f"not {redact(text)!r}"
+            ) from None
+
+
+def _addresses(settings: Settings) -> None:
+    """The values are not repeated: both may hold a password."""
+    if not _is_url(settings.anthropic_base_url, "http", "https"):
+        raise SettingsError(f"{variable('anthropic_base_url')} must be an address such as https://gateway.example.com")
+    proxy = settings.upstream_proxy
+    if proxy and not (_is_url(proxy, "http") and urlsplit(proxy).port and not urlsplit(proxy).path.strip("/")):
+        raise SettingsError(f"{variable('upstream_proxy')} must be an address as http://host:port")
+
+
+def _is_url(text: str, *schemes: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0 and not re.search(r"\s", text)
+    except ValueError:
+        return False
 
 
 def _listens_at(url: str, host: str, port: int) -> bool:

@@ -11,7 +11,7 @@ _SECRETS = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), r"\1 [redacted]"),
     (re.compile(r"\b(?:sk|pk|rk|ghp|gho|ghs|github_pat|xox[abprs]|whsec)[-_][\w-]{8,}"), "[redacted]"),
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*"), "[redacted]"),
-    (re.compile(r"(?i)(://[^\s/@:]*:)[^\s/@]+@"), r"\1[redacted]@"),
+    (re.compile(r"""://[^\s/?#"'<>]+@"""), "://[redacted]@"),
     (
         re.compile(r"""(?ix)( (?:api|admin|access|secret)[-_]?(?:key|token) | x-api-key | password | authorization )
                        (["']?\s*[:=]\s*["']?) (?!bearer\b|basic\b) [^\s"',;&]{4,}"""),
@@ -44,6 +44,7 @@ def configure_logging(level: str = "info", stream: TextIO = sys.stderr) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # The libraries' own lines at this level tell of each request and would name its address.
-    for noisy in ("httpx2", "httpcore2", "asyncio", "uvicorn.access"):
+    # The libraries' own lines at this level tell of each request and would name its address; uvicorn's repeat what
+    # `roost serve` says about the start and the stop.
+    for noisy in ("httpx2", "httpcore2", "asyncio", "uvicorn.access", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -71,6 +71,19 @@ def test_an_unknown_variable_is_reported_with_the_nearest_name() -> None:
         ("ROOST_LEASE_TTL_S", "inf"),
         ("ROOST_TRUSTED_CIDRS", "10.1.2.3/8"),
         ("ANTHROPIC_BASE_URL", "http://localhost:8400"),
+        ("ANTHROPIC_BASE_URL", "foo"),
+        ("ANTHROPIC_BASE_URL", "ftp://x"),
+        ("ANTHROPIC_BASE_URL", "https://"),
+        ("ANTHROPIC_BASE_URL", "https://x:port"),
+        ("ANTHROPIC_BASE_URL", "https://a b"),
+        ("ANTHROPIC_BASE_URL", "https://[::1"),
+        ("ROOST_UPSTREAM_PROXY", "foo"),
+        ("ROOST_UPSTREAM_PROXY", "http://proxy"),
+        ("ROOST_UPSTREAM_PROXY", "https://proxy:3128"),
+        ("ROOST_UPSTREAM_PROXY", "http://proxy:3128/path"),
+        ("ROOST_PACKAGE_HOSTS", "http://bad/"),
+        ("ROOST_PACKAGE_HOSTS", "good.test,*.test"),
+        ("ROOST_PACKAGE_HOSTS", "good.test:443"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_by_its_name(name: str, value: str) -> None:
@@ -83,5 +96,22 @@ def test_a_lease_must_outlive_two_renewals() -> None:
         Settings(lease_ttl_s=15, lease_renew_s=10)
 
 
-def test_keys_do_not_show_when_settings_are_printed() -> None:
-    assert "hush" not in repr(Settings(api_key="hush", anthropic_api_key="hush"))
+def test_addresses_and_hosts_that_can_be_used_are_kept() -> None:
+    environ = {
+        "ANTHROPIC_BASE_URL": "https://gateway.test/v1",
+        "ROOST_UPSTREAM_PROXY": "http://me:pass@[::1]:3128/",
+        "ROOST_PACKAGE_HOSTS": "Mirror.test, 10.0.0.1, fd00::1, my_mirror",
+    }
+    settings = read_settings(environ, refuse_warning)
+    assert settings.anthropic_base_url == environ["ANTHROPIC_BASE_URL"]
+    assert settings.upstream_proxy == environ["ROOST_UPSTREAM_PROXY"]
+    assert settings.package_hosts == ("mirror.test", "10.0.0.1", "fd00::1", "my_mirror")
+
+
+def test_keys_and_passwords_do_not_show_when_settings_are_printed_or_refused() -> None:
+    proxy = "http://me:hush@proxy.test:1"
+    assert "hush" not in repr(Settings(api_key="hush", anthropic_api_key="hush", upstream_proxy=proxy))
+    for name in ("ROOST_UPSTREAM_PROXY", "ANTHROPIC_BASE_URL", "ROOST_PACKAGE_HOSTS"):
+        with pytest.raises(SettingsError, match=name) as refused:
+            read_settings({name: "socks://me:hush@proxy.test:1"}, refuse_warning)
+        assert "hush" not in str(refused.value)

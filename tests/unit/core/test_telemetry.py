@@ -23,6 +23,8 @@ from roost.core.telemetry import configure_logging, redact
         "called with sk-ant-hush1234",
         "password=hush1234&x=1",
         "http://user:hush1234@proxy.test:3128",
+        "https://hush1234@gateway.test/v1",
+        "http://user:p@hush1234@proxy.test",
         "token eyJhbGciOiJI.eyJodXNo.hush1234",
     ],
 )
@@ -60,3 +62,10 @@ def test_a_record_is_one_line_even_with_a_traceback_and_foreign_line_breaks(stre
     (line,) = stream.getvalue().splitlines()
     assert "ERROR roost.x it said 'a' and\\nERROR forged\\nTraceback" in line
     assert "hush1234" not in line
+
+
+def test_what_uvicorn_says_of_its_start_is_left_out_and_what_went_wrong_is_not(stream: io.StringIO) -> None:
+    logging.getLogger("uvicorn.error").info("Started server process")
+    logging.getLogger("uvicorn.error").error("the port is taken")
+    (line,) = stream.getvalue().splitlines()
+    assert line.endswith("ERROR uvicorn.error the port is taken")

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import select
+import signal
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from anthropic import AsyncAnthropic
 
+from roost.cli.private import private_server
 from roost.core.settings import Settings
 from roost.server import StartError, running
 from roost.store.protocols import StoreError
 
 pytestmark = pytest.mark.sandbox
+
+SLOW: Any = {
+    "type": "user.message",
+    "content": [{"type": "text", "text": '```roost-script\n[{"delay_s": 300}, {"text": "late"}]\n```'}],
+}
 
 
 def settings(folder: Path, **changed: Any) -> Settings:
@@ -64,3 +75,29 @@ async def test_a_folder_with_other_things_is_left_as_it_is(tmp_path: Path) -> No
             pass
     assert folder.stat().st_mode & 0o777 == 0o755
     assert [path.name for path in folder.iterdir()] == ["letter.txt"]
+
+
+async def test_a_second_signal_hands_running_turns_over_at_once(tmp_path: Path) -> None:
+    environ = {**os.environ, "ROOST_STOP_GRACE_S": "600"}
+    with private_server(tmp_path / "data", environ) as server:
+        client = AsyncAnthropic(base_url=server.url, api_key=server.api_key)
+        agent = await client.beta.agents.create(name="slow", model="scripted")
+        environment = await client.beta.environments.create(name="any")
+        session = await client.beta.sessions.create(agent=agent.id, environment_id=environment.id)
+        async with await client.beta.sessions.events.stream(session.id) as stream:
+            await client.beta.sessions.events.send(session.id, events=[SLOW])
+            async for event in stream:
+                if event.type == "span.model_request_start":
+                    break
+        await client.close()
+        process = os.pidfd_open(server.pid)
+        try:
+            # Two signals at the same moment may count as one, so they are sent until they have their effect.
+            for _ in range(100):
+                signal.pidfd_send_signal(process, signal.SIGTERM)
+                ended, _, _ = await asyncio.to_thread(select.select, [process], [], [], 0.3)
+                if ended:
+                    break
+        finally:
+            os.close(process)
+        assert ended == [process]
