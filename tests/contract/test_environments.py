@@ -30,6 +30,13 @@ async def test_limited_networking_is_answered_with_every_switch(served: Served) 
     assert environment.config.networking.to_dict() == {**LIMITED, "allow_mcp_servers": False}
 
 
+async def test_mcp_servers_may_be_closed_but_not_opened(served: Served) -> None:
+    for closed in (False, None):
+        networking: Any = {**LIMITED, "allow_mcp_servers": closed}
+        environment = await an_environment(served.client, config={"type": "cloud", "networking": networking})
+        assert environment.config.to_dict()["networking"] == {**LIMITED, "allow_mcp_servers": False}
+
+
 async def test_an_update_merges_the_config_down_to_single_switches(served: Served) -> None:
     update = served.client.beta.environments.update
     environment = await an_environment(served.client, config={"type": "cloud", "networking": LIMITED})
@@ -95,6 +102,10 @@ CONFIG = {"type": "cloud"}
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"config": {"type": "self_hosted"}}, "config.type: this server does not support 'self_hosted' yet"),
     ({"config": {**CONFIG, "packages": {"pip": ["x"]}}}, "config.packages.pip: this server does not support packages"),
+    (
+        {"config": {**CONFIG, "networking": {"type": "limited", "allow_mcp_servers": True}}},
+        "config.networking.allow_mcp_servers: this server does not support MCP yet",
+    ),
     ({"scope": "account"}, "scope: this server does not support 'account' yet"),
     ({"config": {"type": "moon"}}, "config.type: must be one of"),
     ({"config": {**CONFIG, "networking": {"type": "open"}}}, "config.networking.type: must be one of"),
@@ -106,6 +117,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         )
         for host in ("https://example.com", "example.com:80", "example.com/a", "*", "a.*.com", "", "-a.com")
     ),
+    ({"name": "a\tb"}, "name: must not hold control characters"),
     ({"name": ""}, "name: "),
     ({"name": "x" * 257}, "name: "),
 ]

@@ -88,6 +88,11 @@ async def test_events_are_filtered_by_type_and_time(served: Served) -> None:
         "limit=1001",
         "limit=many",
         "created_at[gte]=yesterday",
+        "created_at[gte]=2026-W05-6",
+        "created_at[gte]=2026-01-31",
+        "created_at[gte]=2026-02-30T12:00:00Z",
+        "created_at[gte]=0001-01-01T00:00:00%2B14:00",
+        "created_at[lt]=9999-12-31T23:59:59-00:01",
         "page=nonsense",
     ],
 )
@@ -97,6 +102,15 @@ async def test_a_bad_query_names_the_field(served: Served, query: str) -> None:
     error = body_of(response)["error"]
     assert (response.status_code, error["type"]) == (400, "invalid_request_error")
     assert error["message"].startswith(query.partition("=")[0])
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["2026-01-31t12:00:00.5z", "0001-01-01T00:00:00Z", "2026-01-31T12:00:00%2B02:00", "2026-01-31T12:00:00"],
+)
+async def test_every_rfc_3339_time_is_taken_and_one_without_an_offset(served: Served, moment: str) -> None:
+    session = await a_session(served.client)
+    assert (await served.http.get(f"/v1/sessions/{session.id}/events?created_at[gte]={moment}")).status_code == 200
 
 
 async def test_lists_may_be_written_without_brackets(served: Served) -> None:

@@ -315,17 +315,19 @@ async def test_previews_come_to_those_who_asked_and_before_their_event(served: S
         preview(event_start(said.id, "agent.message"))
         preview(event_delta(said.id, 0, "Hello "))
         preview(event_delta(said.id, 0, "you"))
+        previewed = {one: ["event_start", "event_delta", "event_delta"], two: ["event_start"], three: []}
+        for reader, types in previewed.items():
+            await expect(reader, ["span.model_request_start", *types])
         await served.emit(session.id, thought, said, span_end(start))
-        stored = ["agent.thinking", "agent.message", "span.model_request_end"]
-        expected = {
-            one: ["span.model_request_start", "event_start", "event_delta", "event_delta", *stored],
-            two: ["span.model_request_start", "event_start", *stored],
-            three: ["span.model_request_start", *stored],
-        }
-        for reader, types in expected.items():
-            frames = [await reader.frame() for _ in types]
-            assert [frame["event"] for frame in frames] == types
-            assert all(("id" in frame) != frame["event"].startswith("event_") for frame in frames)
+        for reader in previewed:
+            await expect(reader, ["agent.thinking", "agent.message", "span.model_request_end"])
+
+
+async def expect(reader: Reader, types: list[str]) -> None:
+    """The next frames are of these types, and those that are stored are numbered."""
+    frames = [await reader.frame() for _ in types]
+    assert [frame["event"] for frame in frames] == types
+    assert all(("id" in frame) != frame["event"].startswith("event_") for frame in frames)
 
 
 async def test_the_sdks_accumulator_builds_the_message_from_its_previews(served: Served, live: AsyncAnthropic) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import anthropic
 
+from roost.api.uploads import FIELDS, FILE
 from roost.operations.table import BETA_HEADERS, OPERATOR_TABLE, TABLE
 from tests.contract.conftest import HEADERS, Served, body_of
 
@@ -62,6 +63,13 @@ async def test_the_openapi_document_holds_every_call_and_its_references_lead_som
     assert (body, reply) == ({"$ref": "#/components/schemas/AgentCreate"}, {"$ref": "#/components/schemas/Agent"})
     names = [parameter["name"] for parameter in document["paths"]["/v1/sessions"]["get"]["parameters"]]
     assert {"created_at[gte]", "statuses[]", "order", "anthropic-beta"} <= set(names)
+
+
+async def test_the_openapi_document_shows_the_upload_form(served: Served) -> None:
+    upload = body_of(await served.http.get("/openapi.json"))["paths"]["/v1/files"]["post"]
+    form = upload["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert form["properties"].keys() == {FILE, *FIELDS}
+    assert form["required"] == [FILE]
 
 
 def references(value: Any) -> set[str]:

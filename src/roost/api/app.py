@@ -25,6 +25,7 @@ from roost.core.ids import new_id
 from roost.core.settings import Settings
 from roost.operations.resource import Context, Download, Endpoint, Live, Outcome, Reply, Write
 from roost.operations.table import OPERATOR_TABLE, TABLE
+from roost.operations.tools import warnings_in
 from roost.store.protocols import Conflict, Replay, Statement, Store, StoreError
 from roost.store.statements import replay_insert, replays_expire
 from roost.wire.errors import ApiError, conflict, invalid, not_built
@@ -179,7 +180,7 @@ class App:
             return None
         if known.body_hash != digest:
             raise conflict("idempotency-key: was used before with another body")
-        return Reply(known.reply)
+        return Reply(known.reply, warnings_in(known.reply))
 
     def _recorded(self, context: Context, key: _ReplayKey, digest: str, reply: Reply) -> tuple[Statement, ...]:
         """Goes into the batch of the write itself: a request is either done and remembered, or neither."""

@@ -12,6 +12,33 @@ from roost.wire.errors import ApiError, invalid
 
 _SHOWN_CHARS_MAX = 60
 
+_SAID: Mapping[str, str] = {
+    "missing": "is required",
+    "extra_forbidden": "is not a field of this request",
+    "value_error": "{error}",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "dict_type": "must be an object",
+    "list_type": "must be a list",
+    "string_type": "must be a string",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a smaller number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+    "string_too_short": "must have {min_length} or more characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must match the pattern {pattern}",
+    "too_short": "must have {min_length} or more entries",
+    "too_long": "must have at most {max_length} entries",
+}
+"""What is said for each kind of Pydantic's errors; of those that are not here, its own words are."""
+
 
 def complaint(error: ValidationError, value: Any) -> ApiError:
     """The error that lies deepest in what was sent: of a union's many, the one of the member that was meant."""
@@ -49,19 +76,13 @@ def _said(detail: ErrorDetails) -> tuple[tuple[str, ...], str]:
     """(a field below the place, what is wrong there)."""
     context = detail.get("ctx", {})
     match detail["type"]:
-        case "missing":
-            return (), "is required"
-        case "extra_forbidden":
-            return (), "is not a field of this request"
         case "union_tag_invalid":
             tag = str(context["tag"])[:_SHOWN_CHARS_MAX]
             return (_field(context),), f"must be one of {context['expected_tags']}, not {tag!r}"
         case "union_tag_not_found":
             return (_field(context),), "is required"
-        case "value_error":
-            return (), str(context["error"])
-        case "model_type" | "model_attributes_type":
-            return (), "must be an object"
+        case kind if kind in _SAID:
+            return (), _SAID[kind].format(**context)
     return (), detail["msg"].replace("Input should", "must", 1)
 
 

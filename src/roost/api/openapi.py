@@ -11,9 +11,18 @@ from pydantic.json_schema import models_json_schema
 
 from roost.operations.resource import Endpoint
 from roost.operations.table import BETA_HEADERS, TABLE
+from roost.wire.files import EXPIRES_S_MAX, EXPIRES_S_MIN
 from roost.wire.shape import encode
 
 _REFERENCE = "#/components/schemas/{model}"
+_FORM = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": {"type": "string", "format": "binary"},
+        "expires_in_seconds": {"type": "integer", "minimum": EXPIRES_S_MIN, "maximum": EXPIRES_S_MAX},
+    },
+}
 _ERROR = {
     "description": "An error",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
@@ -81,8 +90,7 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> Mapping[str, Any]:
     if endpoint.run is None:
         operation["responses"] = {"501": {**_ERROR, "description": "Not built in this server yet"}}
     elif endpoint.upload:
-        form = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
-        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": form}}}
+        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}
     elif endpoint.body is not None:
         schema = schemas[endpoint.body, "validation"]
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}

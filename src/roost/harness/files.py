@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import mimetypes
 import os
 from collections.abc import Mapping, Sequence
@@ -18,8 +19,10 @@ from roost.harness.ports import Hands
 from roost.sandbox.interface import OutputFile
 from roost.store.protocols import ObjectQuery, ObjectRow, SessionRow, Statement, Store
 from roost.store.statements import object_delete, object_insert
-from roost.wire.files import FileMetadata, FileScope
+from roost.wire.files import FileMetadata, FileScope, allowed_name
 from roost.wire.messages import Block
+
+log = logging.getLogger(__name__)
 
 OUTPUTS_MAX = 1_000
 """Files published of one session; further ones stay in the sandbox."""
@@ -71,11 +74,20 @@ class Outputs:
             return ()
         published = await self._published(session)
         statements: list[Statement] = []
-        for output in found[:OUTPUTS_MAX]:
+        for output in self._fitting(session, found):
             before = published.get(_shown(output.path))
             if before is None or _stamp(before) != _stamp_of(output):
                 statements += await self._replace(session, output, before)
         return tuple(statements)
+
+    def _fitting(self, session: SessionRow, found: Sequence[OutputFile]) -> Sequence[OutputFile]:
+        """Those that can be published; the log tells of the others, which are silent to the client."""
+        fitting = [output for output in found if output.size_bytes <= self._file_bytes_max]
+        if large := len(found) - len(fitting):
+            log.warning("%s: %d outputs above %d bytes are not published", session.id, large, self._file_bytes_max)
+        if (extra := len(fitting) - OUTPUTS_MAX) > 0:
+            log.warning("%s: %d outputs beyond the first %d are not published", session.id, extra, OUTPUTS_MAX)
+        return fitting[:OUTPUTS_MAX]
 
     async def _published(self, session: SessionRow) -> Mapping[str, ObjectRow]:
         query = ObjectQuery(session.workspace_id, "file", parent_id=session.id, limit=2 * OUTPUTS_MAX)
@@ -83,16 +95,17 @@ class Outputs:
         return {path: row for row in rows if (path := _private(row).get("path"))}
 
     async def _replace(self, session: SessionRow, output: OutputFile, before: ObjectRow | None) -> Sequence[Statement]:
-        if output.size_bytes > self._file_bytes_max:
-            return ()
         chunks = self._hands.read_output(session.id, output.path)
         try:
             blob = await self._store.blobs.put(chunks, limit_bytes=self._file_bytes_max)
-        except (FileNotFoundError, ValueError):
-            # A background process took the file away, or let it grow beyond the limit, since it was listed.
+        except FileNotFoundError:
+            # A background process took the file away since it was listed.
+            return ()
+        except ValueError:
+            log.warning("%s: an output grew above %d bytes; not published", session.id, self._file_bytes_max)
             return ()
         now = timestamp(self._clock.now())
-        name = PurePosixPath(_shown(output.path)).name
+        name = allowed_name(PurePosixPath(_shown(output.path)).name)
         metadata = FileMetadata(
             id=new_id("file"),
             filename=name,

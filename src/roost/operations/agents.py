@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
-from pydantic import Field
 
 from roost.core.ids import new_id
 from roost.operations.lists import listed, rows_of_page
@@ -17,7 +16,7 @@ from roost.store.protocols import Batch, ObjectQuery, ObjectRow
 from roost.store.statements import object_insert, object_update
 from roost.wire.agents import Agent, AgentCreate, AgentUpdate, Effort, ModelConfig, ModelConfigParams
 from roost.wire.errors import conflict, invalid, not_found
-from roost.wire.fields import merged
+from roost.wire.fields import Version, merged
 from roost.wire.messages import ModelError
 from roost.wire.pages import LIMIT_DEFAULT, CreatedQuery, Cursor, Limit, PageQuery, Query, page
 
@@ -26,7 +25,7 @@ EFFORT_LOOKUP_S = 2.0
 
 
 class AgentQuery(Query):
-    version: int | None = Field(None, ge=1)
+    version: Version | None = None
 
 
 class AgentsQuery(CreatedQuery):
@@ -107,7 +106,8 @@ async def archive(ctx: Context, *, agent_id: str) -> Reply | Write:
     now = ctx.after(row.updated_at)
     agent = Agent.model_validate_json(row.body).model_copy(update={"archived_at": now, "updated_at": now})
     archived = replace(_row(ctx, agent), archived_at=now)
-    return Write(Batch((object_update(archived, was_updated_at=row.updated_at),)), Reply(archived.body))
+    batch = Batch((object_update(archived, was_updated_at=row.updated_at),))
+    return Write(batch, Reply(archived.body, warnings(agent.tools)))
 
 
 async def model_config(ctx: Context, sent: ModelConfigParams, before: ModelConfig | None = None) -> ModelConfig:

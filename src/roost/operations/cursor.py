@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 import orjson
 
+from roost.core.clock import parse_timestamp, timestamp
 from roost.store.protocols import Position
 from roost.wire.errors import invalid
+from roost.wire.fields import INTEGER_MAX
 
 _PREFIX = "page_"
 
@@ -36,9 +38,14 @@ class Cursor:
 
 
 def parse(
-    text: str | None, list_name: str, *, descending: bool, created: Mapping[str, str] | None = None
+    text: str | None,
+    list_name: str,
+    *,
+    descending: bool,
+    by_number: bool = False,
+    created: Mapping[str, str] | None = None,
 ) -> Cursor | None:
-    """The cursor of a request; None for the first page.
+    """The cursor of a request; None for the first page. Its key is a number where `by_number`, else a timestamp.
 
     Raises ApiError (400) when it is unusable, of another list or order, or outside the bounds in time: a filter that
     was moved so that it excludes the cursor's place would silently skip rows (behaviour/01 section 1.1).
@@ -46,7 +53,7 @@ def parse(
     if not text:
         return None
     cursor = _decoded(text)
-    if cursor is None or cursor.list_name != list_name:
+    if cursor is None or cursor.list_name != list_name or not _fits(cursor.key, by_number):
         raise invalid("page: not a cursor of this list")
     if cursor.descending != descending:
         raise invalid("page: the cursor was made for the other `order`; start again without it")
@@ -62,8 +69,18 @@ def _decoded(text: str) -> Cursor | None:
         list_name, descending, key, row_id, backward = parts
     except (binascii.Error, ValueError, TypeError):
         return None
-    kinds = (isinstance(list_name, str), isinstance(row_id, str), isinstance(key, str | int))
+    kinds = (isinstance(list_name, str), isinstance(row_id, str), type(key) in (str, int))
     return Cursor(list_name, bool(descending), key, row_id, bool(backward)) if all(kinds) else None
+
+
+def _fits(key: str | int, by_number: bool) -> bool:
+    """Whether a list with such keys can have made this one: cursors are not signed, so anybody can write one."""
+    if isinstance(key, int):
+        return by_number and 0 <= key <= INTEGER_MAX
+    try:
+        return not by_number and key == timestamp(parse_timestamp(key))
+    except ValueError:
+        return False
 
 
 def _inside(key: str, created: Mapping[str, str]) -> bool:

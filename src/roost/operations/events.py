@@ -16,6 +16,7 @@ from roost.store.protocols import Batch, EventDraft, QueuedInput, SessionRow, St
 from roost.store.statements import append, enqueue, hints, session_open, wake
 from roost.wire.errors import invalid
 from roost.wire.events.preview import DELTA_TYPES_MAX, DeltaType
+from roost.wire.fields import INTEGER_MAX
 from roost.wire.pages import LIMIT_LONG_MAX, CreatedQuery, Cursor, LongLimit, Order, Query, page
 from roost.wire.sessions import EventsSend, EventType, closed
 
@@ -23,6 +24,7 @@ ON_RECEIPT = ("user.custom_tool_result",)
 """Types that count as processed when they arrive: they enter the log at once, the others wait to be admitted."""
 _ANY = 1 << 62
 """Beyond every sequence number and every input."""
+_DIGITS_MAX = len(str(INTEGER_MAX))
 
 
 class EventsQuery(CreatedQuery):
@@ -86,7 +88,7 @@ async def events_page(ctx: Context, row: SessionRow, query: EventsQuery) -> Repl
     first, and none is missed.
     """
     descending = query.order == "desc"
-    place = parse(query.page, f"events:{row.id}", descending=descending)
+    place = parse(query.page, f"events:{row.id}", descending=descending, by_number=True)
     read = _newest_first if descending else _oldest_first
     items, next_page = await read(ctx, row.id, query, place)
     return Reply(page(items, next_page.text() if next_page else None))
@@ -136,9 +138,9 @@ def _position(place: PageCursor | None, start: tuple[int, int]) -> tuple[int, in
     """(sequence number, input number) of a cursor."""
     if place is None:
         return start
-    if not isinstance(place.key, int) or not place.id.isdecimal():
+    if not place.id.isdecimal() or len(place.id) > _DIGITS_MAX or int(place.id) > INTEGER_MAX:
         raise invalid("page: not a cursor of this list")
-    return place.key, int(place.id)
+    return int(place.key), int(place.id)
 
 
 def _cursor(session_id: str, query: EventsQuery, seq: int, n: int) -> PageCursor:

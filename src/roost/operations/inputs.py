@@ -44,8 +44,8 @@ async def checked_initial(ctx: Context, events: Sequence[InitialEvent]) -> list[
 async def checked(ctx: Context, row: SessionRow, events: Sequence[SendParams]) -> list[EventDraft | bytes]:
     """The events as they are to be stored, in the order sent. Raises ApiError for the first at fault.
 
-    An answer that was given before, to the letter, is not at fault: a client whose reply got lost sends it again. In its
-    place stands the stored event.
+    An answer that was given before, to the letter, is not at fault: a client whose reply got lost sends it again. In
+    its place stands the stored event.
     """
     await _check_system(ctx, row, events)
     await _check_files(ctx, "events", events)

@@ -16,7 +16,7 @@ async def rows_of_page(ctx: Context, query: ObjectQuery, cursor: str | None) -> 
     Raises ApiError for an unusable cursor.
     """
     name = f"{query.kind}:{query.parent_id or ''}"
-    place = parse(cursor, name, descending=query.descending, created=query.created)
+    place = parse(cursor, name, descending=query.descending, by_number=query.by_number, created=query.created)
     after = place.position if place else None
     rows = await ctx.store.objects.list(replace(query, limit=query.limit + 1, after=after))
     if len(rows) <= query.limit:

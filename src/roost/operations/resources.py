@@ -12,7 +12,7 @@ from roost.operations.cursor import parse
 from roost.operations.resource import Context, Reply
 from roost.operations.sessions import existing
 from roost.operations.view import resource_view
-from roost.wire.errors import invalid, not_found
+from roost.wire.errors import not_found
 from roost.wire.pages import Cursor, LongLimit, Query, page
 from roost.wire.shape import encode
 
@@ -27,10 +27,8 @@ class ResourcesQuery(Query):
 async def list_(ctx: Context, *, session_id: str, query: ResourcesQuery) -> Reply:
     resources = await _resources(ctx, session_id)
     name = f"resources:{session_id}"
-    place = parse(query.page, name, descending=False)
-    start = 0 if place is None else place.key
-    if not isinstance(start, int):
-        raise invalid("page: not a cursor of this list")
+    place = parse(query.page, name, descending=False, by_number=True)
+    start = 0 if place is None else int(place.key)
     end = len(resources) if query.limit is None else start + query.limit
     shown = [encode(resource) for resource in resources[start:end]]
     return Reply(page(shown, PageCursor(name, False, end, "").text() if end < len(resources) else None))

@@ -16,7 +16,7 @@ from roost.operations.inputs import checked_initial
 from roost.operations.mounts import mounts
 from roost.operations.resource import Context, Reply, Write
 from roost.operations.snapshot import snapshot
-from roost.operations.tools import resolved, warnings
+from roost.operations.tools import resolved, warnings, warnings_in
 from roost.operations.view import session_reply
 from roost.store.protocols import REAP_TOPIC, Batch, EventDraft, SessionQuery, SessionRow, session_topic
 from roost.store.protocols import Status as RowStatus
@@ -37,7 +37,7 @@ from roost.store.statements import (
 from roost.wire.agents import SessionAgent
 from roost.wire.errors import invalid, not_found
 from roost.wire.events.session import SessionUpdated, StatusTerminated, ThreadStatusTerminated
-from roost.wire.fields import merged
+from roost.wire.fields import Version, merged
 from roost.wire.pages import LIMIT_DEFAULT, CreatedQuery, Cursor, Limit, Order, page_both_ways
 from roost.wire.sessions import SessionCreate, SessionUpdate
 from roost.wire.shape import encode
@@ -55,7 +55,7 @@ NO_USAGE = encode(
 
 class SessionsQuery(CreatedQuery):
     agent_id: str | None = None
-    agent_version: int | None = Field(None, ge=1)
+    agent_version: Version | None = None
     deployment_id: str | None = None
     memory_store_id: str | None = None
     statuses: list[RowStatus] = Field([], alias="statuses[]", max_length=4)
@@ -173,7 +173,8 @@ async def archive(ctx: Context, *, session_id: str) -> Reply | Write:
         session_archive(session_id, at=at),
     )
     archived = replace(row, status="terminated", archived_at=at, updated_at=at, running_since=None)
-    return Write(Batch(statements, hints=hints(session_id)), Reply(session_reply(archived, now)))
+    body = session_reply(archived, now)
+    return Write(Batch(statements, hints=hints(session_id)), Reply(body, warnings_in(body)))
 
 
 async def delete(ctx: Context, *, session_id: str) -> Write:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import orjson
 from pydantic import TypeAdapter
 
 from roost.wire.errors import ApiError, invalid
@@ -29,6 +30,7 @@ from roost.wire.tools import (
 WARNING_HEADER = "x-roost-warning"
 
 _CONFIG: TypeAdapter[ToolConfig] = TypeAdapter(ToolConfig)
+_TOOLS: TypeAdapter[list[Tool]] = TypeAdapter(list[Tool])
 
 
 def resolved(tools: Sequence[ToolParams]) -> list[Tool]:
@@ -60,6 +62,12 @@ def warnings(tools: Sequence[Tool]) -> Mapping[str, str]:
     if not enabled:
         return {}
     return {WARNING_HEADER: f"{', '.join(enabled)}: not built in this server yet, and not offered to the model"}
+
+
+def warnings_in(body: bytes) -> Mapping[str, str]:
+    """The same for a reply that is encoded already, of the agent it shows: itself, or its session's."""
+    shown = orjson.loads(body)
+    return warnings(_TOOLS.validate_python(shown.get("agent", shown).get("tools", [])))
 
 
 def _at(place: int, field: str, message: str) -> ApiError:

@@ -16,6 +16,8 @@ from roost.wire.fields import (
     NoMultiagent,
     NoServers,
     NoSkills,
+    Version,
+    shorthand,
     unbuilt_value,
 )
 from roost.wire.shape import Params, Wire
@@ -33,11 +35,7 @@ class Effort(Wire):
     type: Level
 
 
-def _effort(value: Any) -> Any:
-    return {"type": value} if isinstance(value, str) else value
-
-
-EffortParam = Annotated[Effort, BeforeValidator(_effort, json_schema_input_type=Effort | Level)]
+EffortParam = Annotated[Effort, BeforeValidator(shorthand("type"), json_schema_input_type=Effort | Level)]
 
 
 class ModelConfigParams(Params):
@@ -49,11 +47,9 @@ class ModelConfigParams(Params):
     speed: Speed | None = None
 
 
-def _model(value: Any) -> Any:
-    return {"id": value} if isinstance(value, str) else value
-
-
-ModelParam = Annotated[ModelConfigParams, BeforeValidator(_model, json_schema_input_type=ModelConfigParams | str)]
+ModelParam = Annotated[
+    ModelConfigParams, BeforeValidator(shorthand("id"), json_schema_input_type=ModelConfigParams | str)
+]
 """A model id, or an object with more settings."""
 
 
@@ -78,7 +74,7 @@ class AgentCreate(Params):
 class AgentUpdate(Params):
     """What is left out stays. `version`, when sent, must be the current one, or the call is a 409."""
 
-    version: Annotated[int, Field(ge=1)] | None = None
+    version: Version | None = None
     model: Annotated[ModelParam | None, NOT_CLEARED] = None
     name: Annotated[Name | None, NOT_CLEARED] = None
     description: Description | None = None

@@ -26,6 +26,7 @@ def _host_pattern(host: str) -> str:
 
 HostPattern = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_host_pattern)]
 Scope = Annotated[Literal["organization", "account"], AfterValidator(unbuilt_value("account"))]
+NoMcp = Annotated[bool | None, AfterValidator(unbuilt("MCP"))]
 NoPackages = Annotated[list[Any] | None, AfterValidator(unbuilt("packages"))]
 
 
@@ -36,7 +37,7 @@ class UnrestrictedParams(Params):
 class LimitedParams(Params):
     type: Literal["limited"]
     allowed_hosts: Annotated[list[HostPattern], Field(max_length=ALLOWED_HOSTS_MAX)] | None = None
-    allow_mcp_servers: bool | None = None
+    allow_mcp_servers: NoMcp = None
     allow_package_managers: bool | None = None
 
 

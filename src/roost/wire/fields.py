@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -16,8 +17,23 @@ METADATA_VALUE_CHARS_MAX = 512
 NAME_CHARS_MAX = 256
 DESCRIPTION_CHARS_MAX = 10_000
 ID_CHARS_MAX = 128
+INTEGER_MAX = 2**63 - 1
+"""The largest whole number that the store can hold."""
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARS_MAX)]
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def _one_line(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError("must not hold control characters")
+    return text
+
+
+ONE_LINE = AfterValidator(_one_line)
+"""For a text that lists and terminals show: no control characters, neither C0 nor C1."""
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARS_MAX), ONE_LINE]
+Version = Annotated[int, Field(ge=1, le=INTEGER_MAX)]
 Description = Annotated[str, StringConstraints(max_length=DESCRIPTION_CHARS_MAX)]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=ID_CHARS_MAX)]
 
@@ -40,12 +56,23 @@ def merged(current: Mapping[str, str], patch: Mapping[str, str | None] | None) -
     return kept
 
 
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+
+
 def _moment(text: str) -> str:
-    return timestamp(parse_timestamp(text))
+    try:
+        if _RFC_3339.fullmatch(text.upper()):
+            return timestamp(parse_timestamp(text.upper()))
+    except ValueError:
+        pass
+    raise ValueError("must be an RFC 3339 time such as 2026-01-31T12:00:00Z")
 
 
 Moment = Annotated[str, StringConstraints(max_length=64), AfterValidator(_moment)]
-"""Any RFC 3339 time, brought into the one form whose text order is time order."""
+"""Any RFC 3339 time, brought into the one form whose text order is time order.
+
+One without an offset counts as UTC: it is what the SDK sends for a `datetime` without a time zone.
+"""
 
 T = TypeVar("T")
 
@@ -55,10 +82,23 @@ def unbuilt(what: str) -> Callable[[T], T]:
 
     def check(value: T) -> T:
         if value:
-            raise ValueError(f"this server does not support {what} yet; leave the field out, empty or null")
+            raise ValueError(f"this server does not support {what} yet; leave it out or send null")
         return value
 
     return check
+
+
+def shorthand(field: str, **others: str) -> Callable[[Any], Any]:
+    """Takes a string for the object with that one field, besides `others`."""
+
+    def expand(value: Any) -> Any:
+        if isinstance(value, str):
+            return {**others, field: value}
+        if value is None or isinstance(value, int | float | list):
+            raise ValueError("must be a string or an object")
+        return value
+
+    return expand
 
 
 def _not_cleared(value: T | None) -> T:

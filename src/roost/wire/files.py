@@ -12,7 +12,7 @@ FILE_NAME_CHARS_MAX = 255
 EXPIRES_S_MIN = 3_600
 EXPIRES_S_MAX = 7_776_000
 
-_FORBIDDEN = re.compile(r'[<>:"|?*\\/\x00-\x1f\x7f]')
+_FORBIDDEN = re.compile(r'[<>:"|?*\\/\x00-\x1f\x7f-\x9f]')
 
 
 class FileScope(Wire):
@@ -48,6 +48,11 @@ def file_name(sent: str | None, extension: str) -> str:
             'one of < > : " | ? * \\ /'
         )
     return name
+
+
+def allowed_name(name: str) -> str:
+    """A name from a sandbox as `file_name` would take it: `_` stands for every character that it refuses."""
+    return _FORBIDDEN.sub("_", name)[:FILE_NAME_CHARS_MAX]
 
 
 def expires_in(text: str | None) -> int | None:

@@ -32,11 +32,6 @@ class PageQuery(Query):
     page: Cursor | None = None
 
 
-class LongPageQuery(Query):
-    limit: LongLimit = LIMIT_DEFAULT
-    page: Cursor | None = None
-
-
 class CreatedQuery(Query):
     """Bounds of a list in time."""
 

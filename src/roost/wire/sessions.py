@@ -10,15 +10,25 @@ from roost.wire.agents import AgentConfig, ModelParam, SessionAgent, System, Too
 from roost.wire.errors import ApiError
 from roost.wire.events.session import UsageSnapshot
 from roost.wire.events.user import SendParams, UserDefineOutcomeParams, UserMessageParams
-from roost.wire.fields import Id, Metadata, MetadataPatch, NoBudget, NoServers, NoSkills, NoVaults
+from roost.wire.fields import (
+    ONE_LINE,
+    Id,
+    Metadata,
+    MetadataPatch,
+    NoBudget,
+    NoServers,
+    NoSkills,
+    NoVaults,
+    Version,
+    shorthand,
+)
 from roost.wire.resources import RESOURCES_MAX, FileResource, ResourceParams
 from roost.wire.shape import Params, Wire
 
 INITIAL_EVENTS_MAX = 50
 TITLE_CHARS_MAX = 1_000
 
-Version = Annotated[int, Field(ge=1)]
-Title = Annotated[str, StringConstraints(max_length=TITLE_CHARS_MAX)]
+Title = Annotated[str, StringConstraints(max_length=TITLE_CHARS_MAX), ONE_LINE]
 Status = Literal["rescheduling", "running", "idle", "terminated"]
 
 
@@ -43,12 +53,9 @@ class AgentOverrides(Params):
     skills: NoSkills = None
 
 
-def _reference(value: Any) -> Any:
-    return {"type": "agent", "id": value} if isinstance(value, str) else value
-
-
 _Reference = Annotated[AgentReference | AgentOverrides, Field(discriminator="type")]
-AgentParam = Annotated[_Reference, BeforeValidator(_reference, json_schema_input_type=_Reference | str)]
+_expanded = BeforeValidator(shorthand("id", type="agent"), json_schema_input_type=_Reference | str)
+AgentParam = Annotated[_Reference, _expanded]
 
 InitialEvent = Annotated[UserMessageParams | UserDefineOutcomeParams, Field(discriminator="type")]
 

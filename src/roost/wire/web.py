@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
+from roost.wire.fields import shorthand
 from roost.wire.shape import Params
 
 DOMAINS_MAX = 64
@@ -72,13 +73,9 @@ class Selection(Params):
     ]
 
 
-def _longhand(value: Any) -> Any:
-    return {"type": value} if isinstance(value, str) else value
-
-
-Source = Annotated[Switch, BeforeValidator(_longhand, json_schema_input_type=Switch | str)]
+Source = Annotated[Switch, BeforeValidator(shorthand("type"), json_schema_input_type=Switch | str)]
 _Filter = Annotated[Switch | Selection, Field(discriminator="type")]
-Filter = Annotated[_Filter, BeforeValidator(_longhand, json_schema_input_type=_Filter | str)]
+Filter = Annotated[_Filter, BeforeValidator(shorthand("type"), json_schema_input_type=_Filter | str)]
 
 
 class UrlSources(Params):

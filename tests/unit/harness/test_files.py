@@ -13,12 +13,13 @@ import pytest
 
 from roost.core.clock import SystemClock, timestamp
 from roost.core.ids import new_id
-from roost.harness.files import Outputs, with_file
+from roost.harness.files import OUTPUTS_MAX, Outputs, with_file
 from roost.sandbox.interface import OutputFile, SandboxSpec, ToolResult
 from roost.store.conformance.samples import WORKSPACE, session
 from roost.store.protocols import Batch, ObjectQuery, ObjectRow
 from roost.store.sqlite import SqliteStore
 from roost.store.statements import object_insert
+from roost.wire.files import file_name
 
 FILE_BYTES_MAX = 100
 
@@ -199,11 +200,37 @@ async def test_a_file_that_is_too_large_stays_in_the_sandbox(store: SqliteStore)
     assert list(await published.now()) == ["small.bin"]
 
 
-async def test_a_file_that_grows_too_large_while_it_is_read_stays_in_the_sandbox(store: SqliteStore) -> None:
+async def test_the_log_counts_the_outputs_that_are_not_published(
+    store: SqliteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    published = Published(store)
+    published.hands.write("large.bin", b"x" * (FILE_BYTES_MAX + 1))
+    for number in range(OUTPUTS_MAX + 2):
+        published.hands.write(f"{number}.txt", b"")
+    await published.now()
+    rows = await store.objects.list(ObjectQuery(WORKSPACE, "file", parent_id=session().id, limit=2 * OUTPUTS_MAX))
+    assert len(rows) == OUTPUTS_MAX
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
+        f"1 outputs above {FILE_BYTES_MAX} bytes are not published",
+        f"2 outputs beyond the first {OUTPUTS_MAX} are not published",
+    ]
+
+
+async def test_a_name_has_no_characters_that_an_upload_may_not_have(store: SqliteStore) -> None:
+    published = Published(store)
+    published.hands.write('a:b\n\x9b"c?.txt', b"x")
+    (name,) = await published.now()
+    assert name == file_name(name, "") == "a_b___c_.txt"
+
+
+async def test_a_file_that_grows_too_large_while_it_is_read_stays_in_the_sandbox(
+    store: SqliteStore, caplog: pytest.LogCaptureFixture
+) -> None:
     published = Published(store)
     published.hands.write("growing.log", b"x" * FILE_BYTES_MAX)
     published.hands.growth = 2
     assert await published.now() == {}
+    assert "an output grew above" in caplog.text
 
 
 async def test_a_file_that_is_taken_away_while_it_is_read_does_no_harm(store: SqliteStore) -> None:
