@@ -159,8 +159,9 @@ def test_a_title_and_a_key_name_cannot_steer_the_terminal(api: anthropic.Anthrop
     api.beta.sessions.update(session, title="red\x1b[31m\nsesn_forged")
     (line,) = [line for line in roost("ps", "--limit", "500").output.splitlines() if line.startswith(session)]
     assert line.endswith(r"red\x1b[31m\nsesn_forged")
-    roost("keys", "create", "name\x9b31m")
-    assert r"name\x9b31m" in roost("keys", "list").output
+    refused = roost("keys", "create", "name\x9b31m")
+    assert refused.exit_code == 1
+    assert "name: must not hold control characters" in refused.output
 
 
 def test_the_key_of_a_private_server_is_kept_out_of_logs(server: PrivateServer) -> None:

@@ -11,7 +11,6 @@ from roost.wire.errors import ApiError
 from roost.wire.events.session import UsageSnapshot
 from roost.wire.events.user import SendParams, UserDefineOutcomeParams, UserMessageParams
 from roost.wire.fields import (
-    ONE_LINE,
     Id,
     Metadata,
     MetadataPatch,
@@ -28,7 +27,8 @@ from roost.wire.shape import Params, Wire
 INITIAL_EVENTS_MAX = 50
 TITLE_CHARS_MAX = 1_000
 
-Title = Annotated[str, StringConstraints(max_length=TITLE_CHARS_MAX), ONE_LINE]
+Title = Annotated[str, StringConstraints(max_length=TITLE_CHARS_MAX)]
+"""Free text, the first line of a task for instance; whoever shows it sees to its line breaks."""
 Status = Literal["rescheduling", "running", "idle", "terminated"]
 
 
