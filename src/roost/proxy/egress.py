@@ -78,7 +78,11 @@ class EgressProxy:
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._serve(session_id, door, rules, (reader, writer))
 
-        door.server = await asyncio.start_unix_server(connected, sock=_listener(socket_path), limit=HEAD_BYTES_MAX)
+        door.server = await asyncio.start_unix_server(
+            connected, sock=_listener(socket_path), limit=HEAD_BYTES_MAX, start_serving=False
+        )
+        # Known to `close` before this wait, in which the caller may be cancelled.
+        await door.server.start_serving()
 
     async def close(self, session_id: str) -> None:
         """Stop listening, end every connection, remove the socket. Closing what is not open does nothing."""

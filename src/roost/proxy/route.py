@@ -148,7 +148,10 @@ async def shut(writer: asyncio.StreamWriter) -> None:
     try:
         async with asyncio.timeout(5):
             await writer.wait_closed()
-    except (OSError, TimeoutError):
-        pass
-    finally:
+    except OSError as error:
+        # A connection that is lost already has nothing to abort: Python 3.11.2 fails over the attempt.
+        if isinstance(error, TimeoutError):
+            writer.transport.abort()
+    except asyncio.CancelledError:
         writer.transport.abort()
+        raise
