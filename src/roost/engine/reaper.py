@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+from roost.engine.rounds import Rounds
 from roost.store.protocols import REAP_TOPIC, Store
 
 log = logging.getLogger(__name__)
@@ -31,28 +31,14 @@ class Reaper:
         self._store = store
         self._sandboxes = sandboxes
         self._every_s = every_s
-        self._loop: asyncio.Task[None] | None = None
+        self._rounds = Rounds("looking for sandboxes without a session", self.reap, store.bus, REAP_TOPIC)
 
     async def start(self) -> None:
-        self._loop = asyncio.create_task(self._run())
+        self._rounds.start(self._every_s)
 
     async def stop(self) -> None:
-        if self._loop:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
-            await self._look()
-
-    async def _run(self) -> None:
-        async with self._store.bus.subscribe(REAP_TOPIC) as hints:
-            while True:
-                await self._look()
-                await hints.wait(self._every_s)
-
-    async def _look(self) -> None:
-        try:
-            await self.reap()
-        except Exception:
-            log.exception("looking for sandboxes without a session failed")
+        await self._rounds.stop()
+        await self._rounds.look()
 
     async def reap(self) -> list[str]:
         """One look; returns the sessions whose sandboxes were removed."""

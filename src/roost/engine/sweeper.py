@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import replace
 from datetime import timedelta
 
 from roost.core.clock import Clock, timestamp
+from roost.engine.rounds import Rounds
 from roost.store.protocols import Batch, Store
 from roost.store.statements import object_delete
 
@@ -30,23 +30,13 @@ class Sweeper:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._loop: asyncio.Task[None] | None = None
+        self._rounds = Rounds("looking for files and content to remove", self.sweep, store.bus)
 
     async def start(self) -> None:
-        self._loop = asyncio.create_task(self._run())
+        self._rounds.start(EVERY_S)
 
     async def stop(self) -> None:
-        if self._loop:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.sweep()
-            except Exception:
-                log.exception("looking for files and content to remove failed")
-            await asyncio.sleep(EVERY_S)
+        await self._rounds.stop()
 
     async def sweep(self) -> None:
         """One look."""

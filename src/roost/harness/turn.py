@@ -8,7 +8,6 @@ which the next one finds the same next step (the table in engine.md section 4).
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -46,8 +45,6 @@ from roost.store.statements import append, draft, fenced, input_admit, release, 
 from roost.wire.events import session as wire
 from roost.wire.events.span import ModelRequestEnd, ModelRequestStart
 from roost.wire.messages import ModelError, ModelProvider
-
-log = logging.getLogger(__name__)
 
 NO_USAGE: Mapping[str, Any] = {}
 CANCEL_WAIT_S = 5.0
