@@ -6,13 +6,14 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 
 from roost.sandbox.bubblewrap import BubblewrapBackend
 from roost.sandbox.conformance import MOMENT_S, text
 from roost.sandbox.fleet import Fleet
-from roost.sandbox.interface import Networking, SandboxLost, SandboxSpec, SandboxUnavailable
+from roost.sandbox.interface import Networking, SandboxLost, SandboxSpec, SandboxUnavailable, Upload
 from roost.sandbox.keeper import Keeper, living_keeper
 from tests.sandbox.conftest import until, until_running
 
@@ -168,7 +169,37 @@ async def test_forgetting_ends_the_sandbox_and_removes_the_files(backend: Bubble
     await fleet.close()
 
 
-async def test_another_spec_makes_the_sandbox_anew_with_the_same_files(backend: BubblewrapBackend) -> None:
+async def test_a_living_sandbox_follows_its_spec_and_nothing_in_it_ends(
+    backend: BubblewrapBackend, tmp_path: Path
+) -> None:
+    fleet = Fleet(backend)
+    (tmp_path / "blob").write_text("late")
+    path = "/mnt/session/uploads/late.txt"
+    await bash(fleet, "kept=4711; sleep 1000 &", "first")
+    spec = SandboxSpec("session", Networking("limited"), (Upload(path, str(tmp_path / "blob")),))
+    look = f"cat {path} 2>&1; echo; echo $kept; jobs -r | wc -l"
+    assert await bash(fleet, look, "second", spec) == "late\n4711\n1"
+    assert await bash(fleet, look, "third") == f"cat: {path}: No such file or directory\n\n4711\n1"
+    await fleet.close()
+
+
+async def test_a_call_beside_others_sees_the_changed_spec_too(backend: BubblewrapBackend, tmp_path: Path) -> None:
+    fleet = Fleet(backend)
+    (tmp_path / "blob").write_text("late")
+    path = "/mnt/session/uploads/late.txt"
+    waiting = asyncio.create_task(bash(fleet, f"while [ ! -e {path} ]; do sleep 0.01; done; cat {path}", "first"))
+    await until_running(fleet, "session", "first")
+    spec = SandboxSpec("session", uploads=(Upload(path, str(tmp_path / "blob")),))
+    read = await fleet.execute(spec, call_id="second", epoch=1, name="read", input={"file_path": path})
+    assert "late" in text(read)
+    assert await asyncio.wait_for(waiting, MOMENT_S) == "late"
+    await fleet.close()
+
+
+async def test_a_sandbox_that_cannot_follow_is_made_anew_with_the_same_files(
+    backend: BubblewrapBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "update", AsyncMock(return_value=False))
     fleet = Fleet(backend)
     await bash(fleet, "touch kept", "call")
     said = await bash(fleet, "ls", "next", SandboxSpec("session", Networking("limited")))

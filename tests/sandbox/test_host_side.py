@@ -100,8 +100,29 @@ def test_the_folders_are_closed_to_others(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "session")
     folder.prepare(SandboxSpec("session"), 0)
     for path in (folder.path, *folder.path.iterdir()):
-        if path.is_dir():
+        if path.is_dir() and path != folder.files:
             assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    ("base", "mode", "shares"), [(0, 0o600, True), (300_000, 0o600, False), (300_000, 0o604, True)]
+)
+def test_an_upload_shares_its_bytes_where_the_sandbox_may_read_them(
+    base: int, mode: int, shares: bool, tmp_path: Path
+) -> None:
+    if base and os.geteuid() != 0:
+        pytest.skip("only root gives sandboxes uid ranges of their own")
+    source = tmp_path / "source"
+    source.write_text("content")
+    source.chmod(mode)
+    folder = Folder(tmp_path / "state", "session")
+    folder.prepare(SandboxSpec("session", uploads=(Upload("/mnt/session/uploads/a/b", str(source)),)), base)
+    shown = folder.files / "a/b"
+    assert shown.read_text() == "content"
+    assert shown.samefile(source) == shares
+    assert stat.S_IMODE(shown.stat().st_mode) == (mode if shares else 0o444)
+    assert stat.S_IMODE(shown.parent.stat().st_mode) == 0o755
+    assert not (folder.path / "arriving").exists()
 
 
 def test_what_was_kept_of_a_spec_is_the_spec(tmp_path: Path) -> None:
@@ -128,17 +149,44 @@ def test_a_broken_pid_file_names_nobody(content: str, tmp_path: Path) -> None:
 
 def test_version_two_is_asked_for_its_controllers_and_believed_only_when_it_hands_them_down(tmp_path: Path) -> None:
     """On folders that look like the kernel's: a file here keeps what is written, the kernel answers what it gives."""
-    (tmp_path / "cgroup.controllers").write_text("memory pids")
+    (tmp_path / "cgroup.controllers").write_text("cpu memory pids")
     (tmp_path / "roost").mkdir()
+    (tmp_path / "roost/cgroup.controllers").write_text("cpu io pids")
     (tmp_path / "roost/cgroup.subtree_control").write_text("")
-    groups = ControlGroups.of_this_machine(1_000, 10, root=tmp_path)
-    assert (tmp_path / "roost/cgroup.subtree_control").read_text() == "+memory +pids"
+    groups = ControlGroups.of_this_machine(1_000, 10, 2, root=tmp_path)
+    assert (tmp_path / "roost/cgroup.subtree_control").read_text() == "+cpu +pids"
     assert groups.controllers == frozenset()
     assert groups.make("session") == []
 
 
+def test_version_two_gets_each_limit_that_it_enforces(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpu memory pids")
+    (tmp_path / "roost").mkdir()
+    for name in ("controllers", "subtree_control"):
+        (tmp_path / f"roost/cgroup.{name}").write_text("cpu pids")
+    groups = ControlGroups.of_this_machine(1_000, 10, 0.5, root=tmp_path)
+    assert groups.controllers == {"cpu", "pids"}
+    assert groups.make("session") == [str(tmp_path / "roost/session/cgroup.procs")]
+    written = {path.name: path.read_text() for path in (tmp_path / "roost/session").iterdir()}
+    assert written == {"cpu.max": "50000 100000", "pids.max": "10"}
+
+
+def test_version_one_gets_its_limits_in_each_hierarchy(tmp_path: Path) -> None:
+    """And only where the kernel has what it takes: this one counts processes, but cannot limit them."""
+    for setting in ("cpu/roost/cpu.cfs_period_us", "cpu/roost/cpu.cfs_quota_us", "memory/roost/memory.limit_in_bytes"):
+        (tmp_path / setting).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / setting).touch()
+    (tmp_path / "pids").mkdir()
+    groups = ControlGroups.of_this_machine(1_000, 10, 1.5, root=tmp_path)
+    assert groups.controllers == {"cpu", "memory"}
+    groups.make("session")
+    assert (tmp_path / "cpu/roost/session/cpu.cfs_quota_us").read_text() == "150000"
+    assert (tmp_path / "cpu/roost/session/cpu.cfs_period_us").read_text() == "100000"
+    assert (tmp_path / "memory/roost/session/memory.limit_in_bytes").read_text() == "1000"
+
+
 def test_no_groups_where_none_can_be_made(tmp_path: Path) -> None:
-    groups = ControlGroups.of_this_machine(1_000, 10, root=tmp_path)
+    groups = ControlGroups.of_this_machine(1_000, 10, 2, root=tmp_path)
     assert groups.make("session") == []
     assert groups.controllers == frozenset()
     groups.remove("session")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from roost.core.ids import new_id
 from roost.sandbox.bubblewrap import BubblewrapBackend, Limits
+from roost.sandbox.cgroup import ROOT
 from roost.sandbox.conformance import Bench
 
 pytestmark = pytest.mark.sandbox
@@ -45,6 +47,28 @@ async def test_a_process_that_takes_too_much_memory_fails_and_the_shell_goes_on(
     greedy = await small.call("bash", command="python3 -c 'x = bytearray(1 << 30); print(len(x))'")
     assert greedy.is_error
     assert await small.bash("echo $A") == "kept"
+
+
+async def test_the_processor_is_shared(tmp_path: Path, why_not: str) -> None:
+    """Told by the kernel's own count of the times when it held the sandbox back, not by a clock."""
+    if why_not:
+        pytest.skip(why_not)
+    backend = BubblewrapBackend(tmp_path / "state", limits=replace(LIMITS, cpus=0.2))
+    capability = await backend.probe()
+    if "processor time (control group)" not in capability.limits:
+        assert "share of the processor" in capability.lacks
+        await backend.aclose()
+        pytest.skip("no control group for the processor can be made here")
+    bench = Bench(backend, new_id("sesn"))
+    busy = "import time\nwhile time.process_time() < 0.5: pass"
+    assert await bench.bash(f"python3 -c '{busy}'; echo fine") == "fine"
+    counts = [path.read_text() for path in ROOT.glob(f"**/{bench.spec.session_id}/cpu.stat")]
+    throttled = [
+        int(line.split()[1]) for count in counts for line in count.splitlines() if line[:13] == "nr_throttled "
+    ]
+    await bench.end(keep_files=False)
+    await backend.aclose()
+    assert max(throttled) > 0
 
 
 async def test_a_file_cannot_grow_without_end(small: Bench) -> None:

@@ -96,6 +96,10 @@ class Settings:
     sandbox_idle_s: float = setting(1_800, "idle time after which a sandbox ends; its files stay", at_least=1)
     sandbox_memory_bytes_max: int = setting(8 * 1024 * _MIB, "memory of a sandbox", at_least=64 * _MIB)
     sandbox_processes_max: int = setting(1_024, "processes and threads in a sandbox", at_least=16)
+    sandbox_cpus_max: float = setting(4, "processor time of a sandbox for each second, in processors", at_least=0.1)
+    sandbox_disk_bytes_max: int = setting(
+        10 * 1024 * _MIB, "disk that the files of a sandbox take up, measured while calls run", at_least=_MIB
+    )
     sandbox_file_bytes_max: int = setting(10 * 1024 * _MIB, "size of one file written in a sandbox", at_least=_MIB)
 
     trusted_cidrs: tuple[str, ...] = setting(

@@ -23,6 +23,7 @@ from typing import Any, Literal
 from roost.sandbox import command, remedy
 from roost.sandbox.cgroup import ControlGroups
 from roost.sandbox.client import Toolhost, connect, short_address
+from roost.sandbox.disk import DiskWatch, can_measure, refuse_without_room, used_bytes
 from roost.sandbox.idrange import IDS_PER_SANDBOX, choose_base, reserved_ranges
 from roost.sandbox.image import shared_image
 from roost.sandbox.interface import (
@@ -37,7 +38,7 @@ from roost.sandbox.interface import (
 )
 from roost.sandbox.keeper import living_keeper
 from roost.sandbox.launcher import Launcher, Start
-from roost.sandbox.layout import READ_CHUNK_BYTES, Folder, open_beneath, outputs, session_ids
+from roost.sandbox.layout import KEPT_FOLDERS, READ_CHUNK_BYTES, Folder, open_beneath, outputs, session_ids
 from roost.sandbox.seccomp import sandbox_filter, this_machine
 
 PROBE_SESSION = "roost-probe"
@@ -52,8 +53,12 @@ class Limits:
     """All processes together where control groups can be made, else each process."""
     processes: int = 1_024
     """Processes and threads."""
+    cpus: float = 4
+    """Processor time for each second, of all processes and processors together; where control groups can be made."""
     file_bytes: int = 10 << 30
     """One file."""
+    disk_bytes: int = 10 << 30
+    """All files of the session that lie on the disk, its uploads not counted."""
     tmp_bytes: int = 1 << 30
     """`/tmp` and `/dev/shm`, each; kept in memory."""
 
@@ -66,6 +71,7 @@ class BubblewrapSandbox:
         self._spec = spec
         self._toolhost = toolhost
         self._renewed = renewed
+        self._disk = backend.disk_watch(spec.session_id)
 
     @property
     def session_id(self) -> str:
@@ -86,13 +92,20 @@ class BubblewrapSandbox:
     async def execute(
         self, name: str, input: Mapping[str, Any], *, call_id: str, epoch: int, timeout_s: float
     ) -> ToolResult:
-        return await self._toolhost.execute(name, input, call_id=call_id, epoch=epoch, timeout_s=timeout_s)
+        call = self._toolhost.execute(name, input, call_id=call_id, epoch=epoch, timeout_s=timeout_s)
+        return await self._disk.guard(call, lambda: self._toolhost.cancel(call_id, epoch=epoch))
 
     async def lookup(self, call_id: str, *, epoch: int) -> Literal["unknown", "running"] | ToolResult:
         return await self._toolhost.lookup(call_id, epoch=epoch)
 
     async def cancel(self, call_id: str, *, epoch: int) -> None:
         await self._toolhost.cancel(call_id, epoch=epoch)
+
+    async def update(self, spec: SandboxSpec) -> bool:
+        updated = await self._backend.update(self._spec, spec)
+        if updated:
+            self._spec = spec
+        return updated
 
     async def outputs(self) -> Sequence[OutputFile]:
         return await self._backend.outputs(self.session_id)
@@ -102,9 +115,10 @@ class BubblewrapSandbox:
 
     async def release(self) -> None:
         await self._toolhost.aclose()
+        await self._disk.aclose()
 
     async def destroy(self, *, keep_files: bool) -> None:
-        await self._toolhost.aclose()
+        await self.release()
         await self._backend.end(self.session_id)
         if not keep_files:
             await self._backend.forget(self.session_id)
@@ -138,7 +152,9 @@ class BubblewrapBackend:
         self._bwrap = bwrap or shutil.which("bwrap")
         self._root = os.geteuid() == 0
         self._launcher = Launcher()
-        self._groups = ControlGroups.of_this_machine(self._limits.memory_bytes, self._limits.processes)
+        self._groups = ControlGroups.of_this_machine(
+            self._limits.memory_bytes, self._limits.processes, self._limits.cpus
+        )
         self._image: Path | None = None
         self._choosing_base = asyncio.Lock()
 
@@ -161,10 +177,10 @@ class BubblewrapBackend:
             await self.end(spec.session_id)
             renewed = folder.spec() is not None
             base = await self._base(folder) if self._root else 0
-            uploads = await asyncio.to_thread(folder.prepare, spec, base)
+            await asyncio.to_thread(self._prepare, folder, spec, base)
             if self._egress:
                 await self._egress.open(spec.session_id, folder.egress_socket, spec.networking)
-            start = await asyncio.to_thread(self._launch, folder, base, uploads)
+            start = await asyncio.to_thread(self._launch, folder, base)
         except OSError as error:
             raise SandboxUnavailable(f"a sandbox could not be made: {error}") from error
         try:
@@ -188,6 +204,19 @@ class BubblewrapBackend:
             return await self._join(folder, spec, renewed=False)
         except SandboxLost:
             return None
+
+    async def update(self, old: SandboxSpec, spec: SandboxSpec) -> bool:
+        """As `Sandbox.update`, for the living sandbox that was made or last updated for `old`."""
+        folder = Folder(self._sessions, spec.session_id)
+        if not folder.files.is_dir():  # made by a version that bound each upload by itself
+            return False
+        try:
+            await asyncio.to_thread(folder.update_spec, old, spec, folder.base() or 0)
+            if self._egress and spec.networking != old.networking:
+                await self._egress.open(spec.session_id, folder.egress_socket, spec.networking)
+        except OSError as error:
+            raise SandboxUnavailable(f"the sandbox could not be updated: {error}") from error
+        return True
 
     async def end(self, session_id: str) -> None:
         """End every process of the session's sandbox, if there are any; its files stay."""
@@ -215,6 +244,17 @@ class BubblewrapBackend:
     async def aclose(self) -> None:
         await asyncio.to_thread(self._launcher.close)
 
+    def disk_watch(self, session_id: str) -> DiskWatch:
+        """For a sandbox of the session."""
+        folders = [Folder(self._sessions, session_id).path / name for name in KEPT_FOLDERS]
+        return DiskWatch(lambda: used_bytes(folders), self._limits.disk_bytes)
+
+    def _prepare(self, folder: Folder, spec: SandboxSpec, base: int) -> None:
+        """Blocks. Raises SandboxUnavailable, OSError."""
+        self._sessions.mkdir(parents=True, exist_ok=True)
+        refuse_without_room(self._sessions)
+        folder.prepare(spec, base)
+
     def _end(self, folder: Folder) -> None:
         """Blocks. Holds off a launcher that is still at work for a server that is gone, and voids its ticket."""
         with folder.locked():
@@ -234,10 +274,10 @@ class BubblewrapBackend:
                 folder.keep_base(base)
             return base
 
-    def _launch(self, folder: Folder, base: int, uploads: list[tuple[str, str]]) -> Start:
+    def _launch(self, folder: Folder, base: int) -> Start:
         """Blocks, raises OSError."""
         image = self._image = self._image or shared_image(self._images)
-        view = command.View(image, folder.path, uploads, bool(base), self._egress is not None)
+        view = command.View(image, folder.path, bool(base), self._egress is not None)
         request = {
             "argv": command.bwrap_arguments(self._bwrap or "", view, self._limits.tmp_bytes, self._orphan_ttl_s),
             "base": base,
@@ -282,11 +322,15 @@ class BubblewrapBackend:
     def _enforced(self) -> tuple[str, ...]:
         memory = "memory (control group)" if "memory" in self._groups.controllers else "memory of each process (rlimit)"
         pids = "processes (control group and rlimit)" if "pids" in self._groups.controllers else "processes (rlimit)"
-        return (memory, pids, "size of each file (rlimit)", "time of each call")
+        cpu = ["processor time (control group)"] if "cpu" in self._groups.controllers else []
+        disk = ["disk (measured while calls run)"] if can_measure() else []
+        return (memory, pids, *cpu, *disk, "size of each file (rlimit)", "time of each call")
 
     def _lacks(self) -> tuple[str, ...]:
-        lacks = ["disk quota", "share of the processor", "apt packages"]
-        return tuple(lacks if "memory" in self._groups.controllers else ["memory of all processes together", *lacks])
+        memory = [] if "memory" in self._groups.controllers else ["memory of all processes together"]
+        cpu = [] if "cpu" in self._groups.controllers else ["share of the processor"]
+        disk = "disk quota by the kernel" if can_measure() else "disk quota: there is no program `du`"
+        return (*memory, disk, *cpu, "apt packages")
 
 
 def _listener(path: Path) -> socket.socket:

@@ -54,20 +54,14 @@ class View:
 
     image: Path
     folder: Path
-    uploads: list[tuple[str, str]]
-    """File, and its name below the uploads folder."""
     own_range: bool
     egress: bool
 
 
 def staged(view: View) -> list[tuple[str, str]]:
-    """What the launcher binds below STAGE: (source, name there)."""
-    folders = ["workspace", "outputs", "home", *(["egress"] if view.egress else [])]
-    return [
-        (str(view.image), "image"),
-        *((str(view.folder / name), name) for name in folders),
-        *((source, f"uploads/{name}") for source, name in view.uploads),
-    ]
+    """The folders that the launcher binds below STAGE: (source, name there)."""
+    folders = ["files", "workspace", "outputs", "home", *(["egress"] if view.egress else [])]
+    return [(str(view.image), "image"), *((str(view.folder / name), name) for name in folders)]
 
 
 def bwrap_arguments(bwrap: str, view: View, tmp_bytes: int, orphan_ttl_s: float) -> list[str]:
@@ -84,8 +78,7 @@ def bwrap_arguments(bwrap: str, view: View, tmp_bytes: int, orphan_ttl_s: float)
         *("--ro-bind", f"{STAGE}/image/lib", "/run/roost/lib"),
         *(("--ro-bind", f"{STAGE}/egress", "/run/roost/egress") if view.egress else ()),
         *("--bind", f"{STAGE}/home", "/root", "--bind", f"{STAGE}/workspace", "/workspace"),
-        *(("--ro-bind", f"{STAGE}/uploads") if view.uploads else ("--dir",)),
-        "/mnt/session/uploads",
+        *("--ro-bind", f"{STAGE}/files", "/mnt/session/uploads"),
         *("--bind", f"{STAGE}/outputs", "/mnt/session/outputs"),
         *("--remount-ro", "/", "--chdir", "/workspace"),
         *("--cap-drop", "ALL", *(word for name in _CAPABILITIES for word in ("--cap-add", f"CAP_{name}"))),

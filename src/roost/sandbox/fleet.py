@@ -161,7 +161,9 @@ class Fleet:
                 await self._let_go(seat)
                 await self._take_place(seat)
                 seat.sandbox = await self._backend.attach(spec.session_id)
-            if seat.sandbox and seat.sandbox.spec != spec and len(seat.calls) == 1:
+            outdated = seat.sandbox and seat.sandbox.spec != spec and not await seat.sandbox.update(spec)
+            # While other calls run in it, this one joins them, and the change waits for a quiet moment.
+            if outdated and len(seat.calls) == 1:
                 await self._end(seat)
             if seat.sandbox is None:
                 await self._take_place(seat)

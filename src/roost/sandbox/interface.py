@@ -165,6 +165,14 @@ class Sandbox(Protocol):
         """Kill the call's process tree at once; its `execute` returns an error result. Unknown ids do nothing."""
         ...
 
+    async def update(self, spec: SandboxSpec) -> bool:
+        """Bring it in line with a changed spec without ending anything in it: network rules and uploads.
+
+        False where that takes a new sandbox; nothing is changed then. Raises SandboxUnavailable for an upload that is
+        gone or cannot be placed.
+        """
+        ...
+
     async def outputs(self) -> Sequence[OutputFile]: ...
 
     def read_output(self, path: str) -> AsyncIterator[bytes]:

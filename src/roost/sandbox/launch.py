@@ -10,8 +10,8 @@ makes, in this order (sandbox.md section 0):
 
 1. as root, a user namespace of the sandbox's own uid range, made by a process that is only that range's first uid;
 2. as a plain user, a user namespace with that user alone;
-3. a mount namespace in which the session's folders and files are bound below `/tmp`. bubblewrap finds them there as the
-   sandbox's user, so no folder on the way to the server's data needs to be open to that user;
+3. a mount namespace in which the session's folders are bound below `/tmp`. bubblewrap finds them there as the sandbox's
+   user, so no folder on the way to the server's data needs to be open to that user;
 4. a pid namespace whose first process is bubblewrap itself, without any privilege: the **keeper**. Killing it ends
    everything in the sandbox at once, and nothing but killing it does. It outlives this process and the server.
 
@@ -186,7 +186,7 @@ def enter_own_user_namespace(flags: int) -> None:
 
 
 def stage(bindings: list[list[str]]) -> None:
-    """Bind each source below STAGE, in a mount namespace of our own.
+    """Bind each source, a folder, below STAGE, in a mount namespace of our own.
 
     All sources are opened before anything is mounted over, since they may themselves lie below STAGE.
     """
@@ -195,13 +195,8 @@ def stage(bindings: list[list[str]]) -> None:
     call("mount", b"tmpfs", STAGE.encode(), b"tmpfs", _MS_NOSUID | _MS_NODEV, b"mode=755,size=1m")
     for fd, (_, name) in zip(sources, bindings, strict=True):
         target = f"{STAGE}/{name}"
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        source = f"/proc/self/fd/{fd}"
-        if os.path.isdir(source):
-            os.makedirs(target, exist_ok=True)
-        else:
-            os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o444))
-        call("mount", source.encode(), target.encode(), None, _MS_BIND | _MS_REC, None)
+        os.mkdir(target)
+        call("mount", f"/proc/self/fd/{fd}".encode(), target.encode(), None, _MS_BIND | _MS_REC, None)
         os.close(fd)
 
 

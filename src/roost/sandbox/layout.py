@@ -7,7 +7,8 @@
         keeper        pid and start time of its keeper
         toolhost.sock the toolhost's socket; not visible inside
         egress/       the egress proxy's socket; read-only inside
-        uploads/      private copies of uploads whose own file the sandbox's user could not read
+        files/        the uploads; read-only inside, changed while the sandbox lives
+        arriving/     uploads on their way to files/
         workspace/ outputs/ home/    read-write inside, kept until the session is forgotten
 
 All of it may be closed to everybody but the server: the launcher binds it where the sandbox finds it. What the agent
@@ -24,13 +25,14 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import orjson
 
-from roost.sandbox.interface import Networking, OutputFile, SandboxSpec, SandboxUnavailable, Upload
+from roost.sandbox.interface import Networking, OutputFile, SandboxSpec, Upload
+from roost.sandbox.uploads import fetch, make_open_folder, places, put_in_place
 
-UPLOADS = PurePosixPath("/mnt/session/uploads")
 KEPT_FOLDERS = ("workspace", "outputs", "home")
 OUTPUT_FILES_MAX = 10_000
 """More outputs than that are not listed."""
@@ -38,7 +40,6 @@ OUTPUT_DEPTH_MAX = 32
 READ_CHUNK_BYTES = 1 << 18
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
-_OTHERS_READ = 0o004
 
 
 class Folder:
@@ -51,11 +52,12 @@ class Folder:
         self.path = state_dir / session_id
         self.socket = self.path / "toolhost.sock"
         self.egress_socket = self.path / "egress" / "proxy.sock"
+        self.files = self.path / "files"
 
-    def prepare(self, spec: SandboxSpec, base: int) -> list[tuple[str, str]]:
-        """Make what is missing, owned by the sandbox's user; answers with (file, name below uploads) to be bound.
+    def prepare(self, spec: SandboxSpec, base: int) -> None:
+        """Make what is missing, owned by the sandbox's user. No sandbox may live in the folder.
 
-        Raises SandboxUnavailable for an upload that lies elsewhere or is gone, OSError for a disk that is full.
+        Raises as `update_spec`.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in (*KEPT_FOLDERS, "egress"):
@@ -64,10 +66,31 @@ class Folder:
                 folder.mkdir(mode=0o700)
                 if base:
                     os.chown(folder, base, base)
-        shutil.rmtree(self.path / "uploads", ignore_errors=True)
-        uploads = [(self._readable(upload, base, number), _place(upload)) for number, upload in enumerate(spec.uploads)]
+        shutil.rmtree(self.files, ignore_errors=True)
+        make_open_folder(self.files)
+        self.update_spec(SandboxSpec(spec.session_id), spec, base)
+
+    def update_spec(self, old: SandboxSpec, spec: SandboxSpec, base: int) -> None:
+        """Show the new spec's uploads instead of the old one's, and write the spec down. Blocks.
+
+        Raises SandboxUnavailable for an upload that is gone or cannot be placed, with nothing changed; OSError for a
+        disk that is full.
+        """
+        before, wanted = places(old.uploads), places(spec.uploads)
+        kept = {place: upload for place, upload in wanted.items() if before.get(place) == upload}
+        new = {place: upload for place, upload in wanted.items() if place not in kept}
+        arriving = self.path / "arriving"
+        try:
+            fetched = fetch(new, arriving, own_range=bool(base))
+            # Should the server end now, the next one takes nothing for granted that may be changed already.
+            self._keep_spec(replace(spec, uploads=tuple(kept.values())))
+            put_in_place(self.files, fetched, kept=kept)
+            self._keep_spec(spec)
+        finally:
+            shutil.rmtree(arriving, ignore_errors=True)
+
+    def _keep_spec(self, spec: SandboxSpec) -> None:
         write_whole(self.path / "spec.json", orjson.dumps(spec))
-        return uploads
 
     def spec(self) -> SandboxSpec | None:
         """What the sandbox was made for, if one was."""
@@ -121,20 +144,6 @@ class Folder:
             for folder, _, _ in os.walk(self.path):
                 os.chmod(folder, 0o700)
         shutil.rmtree(self.path)
-
-    def _readable(self, upload: Upload, base: int, number: int) -> str:
-        """The upload's own file where the sandbox's user may read it, else a copy that is that user's."""
-        try:
-            mode = os.stat(upload.source_path).st_mode
-            if not base or mode & _OTHERS_READ:
-                return upload.source_path
-            copy = self.path / "uploads" / str(number)
-            copy.parent.mkdir(mode=0o700, exist_ok=True)
-            shutil.copyfile(upload.source_path, copy)
-            copy.chmod(0o444)
-        except FileNotFoundError:
-            raise SandboxUnavailable(f"the file for {upload.mount_path} is gone") from None
-        return str(copy)
 
 
 def outputs(root: Path) -> list[OutputFile]:
@@ -194,11 +203,3 @@ def write_whole(path: Path, data: bytes) -> None:
     new = path.with_name(path.name + ".new")
     new.write_bytes(data)
     new.rename(path)
-
-
-def _place(upload: Upload) -> str:
-    """Where it belongs below the uploads folder. Raises SandboxUnavailable for a path that leads elsewhere."""
-    path = PurePosixPath(upload.mount_path)
-    if not path.is_relative_to(UPLOADS) or path == UPLOADS or ".." in path.parts:
-        raise SandboxUnavailable(f"{upload.mount_path} does not lie below {UPLOADS}")
-    return str(path.relative_to(UPLOADS))
