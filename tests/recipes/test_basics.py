@@ -13,7 +13,7 @@ from anthropic.lib.sessions import accumulate_managed_agents_event
 from tests.messages_server import ADAPTIVE, Hold, reply, text, tool_use
 from tests.rig.chat import answers, says, text_of
 from tests.rig.waiting import WAIT_S
-from tests.rig.world import LOOK, World, toolset
+from tests.rig.world import HELD, LOOK, World, toolset
 
 pytestmark = pytest.mark.sandbox
 
@@ -172,6 +172,53 @@ async def test_recipe_20_the_agent_reads_a_file_it_was_given_and_cannot_change_i
         assert changed["is_error"]
         await chat.check()
     assert path in str(here.model.bodies[0]["system"])
+
+
+async def test_recipe_20_files_come_and_go_in_a_living_sandbox(here: World) -> None:
+    path = "/mnt/session/uploads/late.csv"
+    look = f"echo $X; cat {path}"
+    here.plays(
+        reply(runs("X=kept")),
+        reply("Ready"),
+        reply(runs(look)),
+        reply("Read"),
+        reply(runs(look)),
+        reply("Gone"),
+    )
+    uploaded = await here.client.beta.files.upload(file=("late.csv", b"month,sum", "text/csv"))
+    async with here.session() as chat:
+        resources = here.client.beta.sessions.resources
+        await chat.say("Remember X")
+        await chat.idle()
+        added = await resources.add(chat.id, type="file", file_id=uploaded.id, mount_path="/late.csv")
+        await chat.say("Read it")
+        await chat.idle(2)
+        await resources.delete(added.id, session_id=chat.id)
+        await chat.say("Read it again")
+        await chat.idle(3)
+        await chat.check()
+        calls = [await chat.event("agent.tool_use", nth, input={"command": look}) for nth in (1, 2)]
+        said = [text_of(await chat.result_of(call["id"])) for call in calls]
+    assert said[0] == "kept\nmonth,sum"
+    assert said[1] == f"kept\ncat: {path}: No such file or directory"
+    systems = [path in str(body["system"]) for body in here.model.bodies]
+    assert systems == [False, False, True, True, False, False]
+
+
+async def test_recipe_20_a_file_that_comes_in_the_middle_of_a_turn_is_at_hand_at_the_next_call(here: World) -> None:
+    path = "/mnt/session/uploads/late.csv"
+    here.plays(reply(HELD), reply(tool_use("read", {"file_path": path})), reply("Read"))
+    uploaded = await here.client.beta.files.upload(file=("late.csv", b"month,sum", "text/csv"))
+    async with here.session() as chat:
+        await chat.say("Go on")
+        await here.held(chat.id)
+        await here.client.beta.sessions.resources.add(chat.id, type="file", file_id=uploaded.id, mount_path="/late.csv")
+        await here.let_go(chat.id)
+        await chat.idle()
+        read = await chat.result_of((await chat.event("agent.tool_use", name="read"))["id"])
+        assert "month,sum" in text_of(read)
+        await chat.check()
+    assert [path in str(body["system"]) for body in here.model.bodies] == [False, True, True]
 
 
 async def test_recipe_21_what_the_agent_leaves_is_there_when_the_session_is_idle(here: World) -> None:

@@ -35,8 +35,21 @@ async def mounts(ctx: Context, session_id: str, sent: Sequence[FileResourceParam
     """The files of a new session. Raises ApiError that names the entry at fault."""
     found = await ctx.store.objects.many(ctx.workspace_id, "file", list({one.file_id for one in sent}))
     rows = {row.id: row for row in found}
-    made = [_mount(ctx, session_id, place, one, rows.get(one.file_id), now) for place, one in enumerate(sent)]
-    _check_apart([one.resource.mount_path for one in made])
+    made = [
+        _mount(session_id, f"resources.{place}.", one, rows.get(one.file_id), now) for place, one in enumerate(sent)
+    ]
+    paths = [one.resource.mount_path for one in made]
+    if (place := _clash(paths)) is not None:
+        raise invalid(f"resources.{place}.mount_path: {paths[place]} is taken by another resource")
+    return made
+
+
+async def mount(ctx: Context, session_id: str, sent: FileResourceParams, taken: Sequence[str], now: str) -> Mount:
+    """One more file, beside those at the paths that are taken. Raises ApiError that names the field at fault."""
+    original = await ctx.store.objects.get(ctx.workspace_id, "file", sent.file_id)
+    made = _mount(session_id, "", sent, original, now)
+    if _clash([*taken, made.resource.mount_path]) is not None:
+        raise invalid(f"mount_path: {made.resource.mount_path} is taken by another resource")
     return made
 
 
@@ -55,18 +68,17 @@ def mount_path(text: str | None, file_id: str) -> str:
     return "/".join([UPLOADS, *segments])
 
 
-def _mount(
-    ctx: Context, session_id: str, place: int, sent: FileResourceParams, original: ObjectRow | None, now: str
-) -> Mount:
+def _mount(session_id: str, where: str, sent: FileResourceParams, original: ObjectRow | None, now: str) -> Mount:
+    """`where` is what stands before a field's name in an error."""
     if original is None or original.private is None:
-        raise ApiError(404, f"resources.{place}.file_id: there is no file with the id {sent.file_id!r}")
+        raise ApiError(404, f"{where}file_id: there is no file with the id {sent.file_id!r}")
     metadata = FileMetadata.model_validate_json(original.body)
     if metadata.expires_at and metadata.expires_at <= now:
-        raise ApiError(404, f"resources.{place}.file_id: the file {sent.file_id} has expired", code="file_expired")
+        raise ApiError(404, f"{where}file_id: the file {sent.file_id} has expired", code="file_expired")
     try:
         path = mount_path(sent.mount_path, sent.file_id)
     except ValueError as error:
-        raise invalid(f"resources.{place}.mount_path: {error}") from None
+        raise invalid(f"{where}mount_path: {error}") from None
     copy = metadata.model_copy(
         update={"id": new_id("file"), "created_at": now, "expires_at": None, "scope": FileScope(id=session_id)}
     )
@@ -84,10 +96,11 @@ def _mount(
     return Mount(resource, sha256, object_insert(row))
 
 
-def _check_apart(paths: Sequence[str]) -> None:
-    """No file may take another's place, nor stand where another needs a directory."""
+def _clash(paths: Sequence[str]) -> int | None:
+    """The first that takes another's place, or stands where another is a file and it needs a directory."""
     seen = set(paths)
     for place, path in enumerate(paths):
         parents = {path[:end] for end in range(len(UPLOADS) + 1, len(path)) if path[end] == "/"}
         if path in paths[:place] or parents & seen:
-            raise invalid(f"resources.{place}.mount_path: {path} is taken by another resource")
+            return place
+    return None

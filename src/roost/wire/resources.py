@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, StringConstraints
+from pydantic import StringConstraints, model_validator
 
 from roost.wire.fields import Id
 from roost.wire.shape import Params, Wire
 
 RESOURCES_MAX = 500
 MOUNT_PATH_CHARS_MAX = 1_024
+TOKEN_CHARS_MAX = 4_096
 UPLOADS = "/mnt/session/uploads"
 """Every mounted file lies below."""
 
@@ -22,15 +23,19 @@ class FileResourceParams(Params):
     file_id: Id
     mount_path: Annotated[str, StringConstraints(min_length=1, max_length=MOUNT_PATH_CHARS_MAX)] | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _only_files(cls, value: Any) -> Any:
+        kind = value.get("type") if isinstance(value, dict) else None
+        if kind in ("github_repository", "memory_store"):
+            raise ValueError(f"this server does not support {kind!r} resources yet")
+        return value
 
-def _only_files(value: Any) -> Any:
-    kind = value.get("type") if isinstance(value, dict) else None
-    if kind in ("github_repository", "memory_store"):
-        raise ValueError(f"this server does not support {kind!r} resources yet")
-    return value
 
+class ResourceUpdate(Params):
+    """A new token for a GitHub repository; no other kind of resource has one."""
 
-ResourceParams = Annotated[FileResourceParams, BeforeValidator(_only_files, json_schema_input_type=FileResourceParams)]
+    authorization_token: Annotated[str, StringConstraints(min_length=1, max_length=TOKEN_CHARS_MAX)]
 
 
 class FileResource(Wire):
