@@ -75,6 +75,14 @@ async def test_a_new_server_serves_a_sandbox_that_is_already_running(backend: Bu
     await found.release()
 
 
+async def test_new_rules_hold_at_once_in_a_running_shell(backend: BubblewrapBackend) -> None:
+    sandbox = await backend.provision(SandboxSpec("session", Networking("limited", ("a.test",))))
+    assert await said(sandbox, f"kept=yes; ({FETCH})", "before") == "hello\na.test"
+    assert await sandbox.update(SandboxSpec("session", Networking("limited", ("b.test",))))
+    assert await said(sandbox, f"echo $kept; {FETCH}", "after") == "yes\nhello\nb.test"
+    await sandbox.release()
+
+
 async def test_without_an_egress_nothing_listens_inside(tmp_path: Path, why_not: str) -> None:
     if why_not:
         pytest.skip(why_not)

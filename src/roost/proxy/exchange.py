@@ -38,6 +38,8 @@ class Passage:
     sent_bytes: int = 0
     """From the sandbox; the body of a request, or everything in a tunnel."""
     received_bytes: int = 0
+    duration_s: float = 0
+    """From the end of the request's head on."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,11 @@ class Exchange:
     async def _serve_one(self) -> bool:
         """Whether another request may follow."""
         passage = Passage("")
+        now_s = asyncio.get_running_loop().time
+        began_s = now_s()
         try:
             head = await self._next_head()
+            began_s = now_s()
             if head is None:
                 return False
             passage.method = head.start[0] if head.start[0].isalpha() else ""
@@ -110,6 +115,7 @@ class Exchange:
             return await self._refuse(passage, 502, reason)
         finally:
             if passage.method:
+                passage.duration_s = now_s() - began_s
                 self.report(passage)
 
     async def _next_head(self) -> Head | None:

@@ -24,7 +24,7 @@ _GENERATED = {
     "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
     "hostname": "sandbox\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
-    "resolv.conf": "",
+    "resolv.conf": "nameserver 127.0.0.1\n",
     "os-release": "",
 }
 _COPIED = (
@@ -77,11 +77,16 @@ def shared_image(folder: Path) -> Path:
     return made
 
 
+def _ca_bundles() -> tuple[str, ...]:
+    """Where the certificates that this machine trusts may lie; the first file that is there counts."""
+    return (os.environ.get("SSL_CERT_FILE", ""), *_CA_BUNDLES)
+
+
 def _digest() -> str:
     digest = hashlib.sha256()
     for source in sorted(TOOLHOST.glob("*.py")):
         digest.update(source.read_bytes())
-    for path in (PYTHON, *(f"/etc/{name}" for name in _COPIED), *_CA_BUNDLES):
+    for path in (PYTHON, *(f"/etc/{name}" for name in _COPIED), *_ca_bundles()):
         digest.update(f"{path} {os.stat(path).st_mtime_ns if os.path.exists(path) else 0}\n".encode())
     return digest.hexdigest()[:16]
 
@@ -110,7 +115,7 @@ def _make_etc(folder: Path) -> None:
     if release.exists():
         shutil.copyfile(release, folder / "os-release")
     bundle = folder / CA_BUNDLE.removeprefix("/etc/")
-    found = next((path for path in (os.environ.get("SSL_CERT_FILE", ""), *_CA_BUNDLES) if os.path.isfile(path)), None)
+    found = next((path for path in _ca_bundles() if os.path.isfile(path)), None)
     if found:
         bundle.parent.mkdir(parents=True, exist_ok=True)
         bundle.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from roost.engine.sweeper import GRACE, RECORD_KEPT, Sweeper
 from roost.harness.files import Outputs
 from roost.harness.ports import Hands
 from roost.operations import agents, environments, files, sessions
+from roost.operations.polling import Polling
 from roost.operations.resource import Context, Outcome, Upload, Write
 from roost.sandbox.interface import OutputFile
 from roost.store.protocols import Batch
@@ -38,7 +39,7 @@ async def stream(content: bytes) -> AsyncIterator[bytes]:
 
 
 async def opened(folder: Path, clock: MovableClock) -> Context:
-    return Context(await SqliteStore.open(folder, clock), clock, Models(), "wrkspc_1")
+    return Context(await SqliteStore.open(folder, clock), clock, Models(), "wrkspc_1", Polling(clock))
 
 
 @dataclass

@@ -21,20 +21,23 @@ def serve(socket_path: str) -> None:
     while True:
         fd, _ = listener._accept()  # type: ignore[attr-defined]
         try:
-            start_new_thread(_join, (socket(fileno=fd), socket_path))
+            start_new_thread(_lead_out, (socket(fileno=fd), socket_path))
         except RuntimeError:
             socket(fileno=fd).close()
 
 
-def _join(inner: Any, socket_path: str) -> None:
-    """Both directions of one connection, until both are closed."""
+def _lead_out(inner: Any, socket_path: str) -> None:
     outer = socket(AF_UNIX, SOCK_STREAM)
     try:
         outer.connect(socket_path)
-        start_new_thread(_pipe, (outer, inner))
+        join(inner, outer)
     except (OSError, RuntimeError):
         _hang_up(inner)
-        return
+
+
+def join(inner: Any, outer: Any) -> None:
+    """Both directions between two connections, until both are closed. Raises RuntimeError: no room for a thread."""
+    start_new_thread(_pipe, (outer, inner))
     _pipe(inner, outer)
 
 

@@ -1,0 +1,36 @@
+"""What the rest of Roost knows of the egress log: its rows, and how they are read (the seam is `protocols`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+EgressDecision = Literal["allowed", "refused", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class EgressRow:
+    """One request or tunnel out of a session's sandbox, written when it had ended."""
+
+    session_id: str
+    at: str
+    """When it ended."""
+    method: str
+    host: str
+    port: int
+    decision: EgressDecision
+    reason: str
+    """Why it was refused or failed; empty otherwise."""
+    sent_bytes: int
+    received_bytes: int
+    duration_ms: int
+    n: int = 0
+    """Counts from 1 within the session; given by the store."""
+
+
+class EgressLog(Protocol):
+    async def list(
+        self, session_id: str, *, before: int | None = None, decision: EgressDecision | None = None, limit: int
+    ) -> list[EgressRow]:
+        """Those with n < `before`, newest first."""
+        ...
