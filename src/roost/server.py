@@ -22,6 +22,7 @@ from roost.core.clock import Clock, SystemClock, timestamp
 from roost.core.ids import new_id
 from roost.core.settings import Settings
 from roost.core.telemetry import redact
+from roost.engine.egress import EgressRecorder
 from roost.engine.reaper import Reaper
 from roost.engine.sweeper import Sweeper
 from roost.engine.turns import Turns
@@ -120,9 +121,12 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
     async with AsyncExitStack() as stack:
         store = await SqliteStore.open(settings.data_dir, clock)
         stack.push_async_callback(store.close)
+        recorder = EgressRecorder(store, clock)
+        await recorder.start()
+        stack.push_async_callback(recorder.stop)
         key_created = await _first_key(store, settings, clock)
         admin_key = _admin_key(settings.data_dir)
-        fleet, capability = await _hands(settings, stack)
+        fleet, capability = await _hands(settings, recorder, stack)
         models = _models(settings, stack)
         turns = _turns(store, fleet, models, clock, settings)
         app = create_app(
@@ -160,14 +164,17 @@ def _turns(store: Store, fleet: Fleet, models: Catalog, clock: Clock, settings: 
     return Turns(store, brain, clock, settings)
 
 
-async def _hands(settings: Settings, stack: AsyncExitStack) -> tuple[Fleet, Capability]:
+async def _hands(settings: Settings, recorder: EgressRecorder, stack: AsyncExitStack) -> tuple[Fleet, Capability]:
     """The sandboxes, after a real try; those of an earlier process are found again, not started anew."""
     route = Route(trusted_cidrs=settings.trusted_cidrs, upstream_proxy=settings.upstream_proxy)
-    egress = EgressProxy(route, package_hosts={*package_hosts(os.environ), *settings.package_hosts})
+    hosts = {*package_hosts(os.environ), *settings.package_hosts}
+    egress = EgressProxy(route, package_hosts=hosts, report=recorder.record)
     stack.push_async_callback(egress.aclose)
     limits = Limits(
         memory_bytes=settings.sandbox_memory_bytes_max,
         processes=settings.sandbox_processes_max,
+        cpus=settings.sandbox_cpus_max,
+        disk_bytes=settings.sandbox_disk_bytes_max,
         file_bytes=settings.sandbox_file_bytes_max,
     )
     backend = BubblewrapBackend(settings.data_dir / "sandboxes", egress=egress, limits=limits)

@@ -154,6 +154,18 @@ def test_a_key_that_was_made_works_and_a_revoked_one_does_not(server: PrivateSer
         api.beta.agents.list()
 
 
+def test_a_key_of_an_environments_workers_opens_its_queue_only(
+    server: PrivateServer, api: anthropic.Anthropic, roost: Roost
+) -> None:
+    environment = api.beta.environments.create(name="own machines", config={"type": "self_hosted"})
+    made = roost("keys", "create", "worker", "--environment", environment.id).output
+    assert "ANTHROPIC_ENVIRONMENT_KEY" in made
+    with client(server.url, made.splitlines()[0]) as worker:
+        assert worker.beta.environments.work.poll(environment.id) is None
+        with pytest.raises(anthropic.PermissionDeniedError):
+            worker.beta.agents.list()
+
+
 def test_a_title_and_a_key_name_cannot_steer_the_terminal(api: anthropic.Anthropic, roost: Roost) -> None:
     session = begin(api, plan({"text": "Hello."}))
     api.beta.sessions.update(session, title="red\x1b[31m\nsesn_forged")

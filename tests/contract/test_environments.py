@@ -30,11 +30,11 @@ async def test_limited_networking_is_answered_with_every_switch(served: Served) 
     assert environment.config.networking.to_dict() == {**LIMITED, "allow_mcp_servers": False}
 
 
-async def test_mcp_servers_may_be_closed_but_not_opened(served: Served) -> None:
-    for closed in (False, None):
-        networking: Any = {**LIMITED, "allow_mcp_servers": closed}
+async def test_mcp_servers_may_be_opened_and_are_closed_where_nothing_is_said(served: Served) -> None:
+    for sent, kept in ((False, False), (None, False), (True, True)):
+        networking: Any = {**LIMITED, "allow_mcp_servers": sent}
         environment = await an_environment(served.client, config={"type": "cloud", "networking": networking})
-        assert environment.config.to_dict()["networking"] == {**LIMITED, "allow_mcp_servers": False}
+        assert environment.config.to_dict()["networking"] == {**LIMITED, "allow_mcp_servers": kept}
 
 
 async def test_an_update_merges_the_config_down_to_single_switches(served: Served) -> None:
@@ -100,12 +100,7 @@ async def test_an_environment_is_deleted_only_when_no_session_refers_to_it(serve
 
 CONFIG = {"type": "cloud"}
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"config": {"type": "self_hosted"}}, "config.type: this server does not support 'self_hosted' yet"),
     ({"config": {**CONFIG, "packages": {"pip": ["x"]}}}, "config.packages.pip: this server does not support packages"),
-    (
-        {"config": {**CONFIG, "networking": {"type": "limited", "allow_mcp_servers": True}}},
-        "config.networking.allow_mcp_servers: this server does not support MCP yet",
-    ),
     ({"scope": "account"}, "scope: this server does not support 'account' yet"),
     ({"config": {"type": "moon"}}, "config.type: must be one of"),
     ({"config": {**CONFIG, "networking": {"type": "open"}}}, "config.networking.type: must be one of"),

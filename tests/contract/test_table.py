@@ -9,7 +9,7 @@ from typing import Any
 import anthropic
 
 from roost.api.uploads import FIELDS, FILE
-from roost.operations.table import BETA_HEADERS, OPERATOR_TABLE, TABLE
+from roost.operations.table import BETA_HEADERS, OPERATOR_TABLE, TABLE, USER_TABLE
 from tests.contract.conftest import HEADERS, Served, body_of
 
 CALL = re.compile(r'self\._(get_api_list|get|post|put|patch|delete)\(\s*(?:path_template\(\s*)?f?"(/v1/[^"?]*)')
@@ -35,7 +35,7 @@ def test_every_call_of_the_sdk_is_in_the_table_once_and_nothing_else() -> None:
 
 
 def test_names_are_unique() -> None:
-    names = [endpoint.name for endpoint in (*TABLE, *OPERATOR_TABLE)]
+    names = [endpoint.name for endpoint in (*TABLE, *USER_TABLE, *OPERATOR_TABLE)]
     assert len(names) == len(set(names))
 
 

@@ -47,13 +47,13 @@ Seen = dict[str, Any]
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     """Step of the script -> what it printed."""
-    _need_node()
-    _install()
+    need_node()
+    install()
     printed = asyncio.run(_run(tmp_path_factory.mktemp("node")))
     return {entry.pop("step"): entry for entry in map(json.loads, printed.splitlines())}
 
 
-def _need_node() -> None:
+def need_node() -> None:
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("Node.js and npm are not installed")
     version = subprocess.run(["node", "--version"], check=True, capture_output=True, text=True).stdout.strip()
@@ -61,7 +61,7 @@ def _need_node() -> None:
         pytest.skip(f"the SDK needs Node.js {NODE_MAJOR_MIN} or later; this one is {version}")
 
 
-def _install() -> None:
+def install() -> None:
     """Brings `node_modules` to what the lock says, where it is not."""
     if INSTALLED.exists() and INSTALLED.stat().st_mtime >= LOCK.stat().st_mtime:
         return

@@ -21,7 +21,7 @@ REPLY = ("agent.thinking", "agent.message", *CALLS)
 
 def broken_rules(events: Sequence[Wire], *, at_rest: bool = True) -> list[str]:
     """What is wrong with a log; `at_rest` says that it must end with an idle session."""
-    reader = _Reader()
+    reader = _Reader(self_hosted=any(event["type"] == "user.tool_result" for event in events))
     for place, event in enumerate(events, 1):
         for problem in reader.read(event):
             reader.problems.append(f"{place} {event['type']} {event['id']}: {problem}")
@@ -31,8 +31,10 @@ def broken_rules(events: Sequence[Wire], *, at_rest: bool = True) -> list[str]:
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, *, self_hosted: bool) -> None:
         self.problems: list[str] = []
+        self._self_hosted = self_hosted
+        """Whether workers run the built-in tools, so that the session waits for their results too."""
         self._ids: set[str] = set()
         self._at = ""
         self._status = "idle"
@@ -41,6 +43,7 @@ class _Reader:
         self._replying = False
         self._calls: dict[str, Wire] = {}
         self._confirmed: set[str] = set()
+        self._denied: set[str] = set()
         self._answered: set[str] = set()
         """Calls that the client answered."""
         self._stopping = False
@@ -82,6 +85,7 @@ class _Reader:
             "user.tool_confirmation": self._confirms,
             "agent.tool_result": self._answers,
             "user.custom_tool_result": self._answers,
+            "user.tool_result": self._answers,
             **dict.fromkeys(REPLY, self._speaks),
         }
         rule = rules.get(event["type"])
@@ -109,6 +113,7 @@ class _Reader:
             for call_id, call in self._calls.items()
             if call["type"] == "agent.custom_tool_use"
             or (call["evaluated_permission"] == "ask" and call_id not in self._confirmed)
+            or (self._self_hosted and call_id not in self._denied)
         ]
         settled = self._calls.keys() - unsettled - self._confirmed
         stopping, self._stopping = self._stopping, False
@@ -160,16 +165,18 @@ class _Reader:
         asked = self._calls.get(event["tool_use_id"], {}).get("evaluated_permission") == "ask"
         twice = event["tool_use_id"] in self._confirmed
         self._confirmed.add(event["tool_use_id"])
+        self._denied |= {event["tool_use_id"]} if event["result"] == "deny" else set()
         return {"it confirms a call that nobody asked about": not asked, "it confirms a call twice": twice}
 
     def _answers(self, event: Wire) -> dict[str, bool]:
         custom = event["type"] == "user.custom_tool_result"
         call_id = event["custom_tool_use_id" if custom else "tool_use_id"]
         call = self._calls.pop(call_id, None)
-        if custom:
+        if event["type"] != "agent.tool_result":
             self._answered.add(call_id)
         return {
             "it answers no open call": call is None,
+            "a worker runs the built-in tools": self._self_hosted and event["type"] == "agent.tool_result",
             "it answers a call of another kind": bool(call)
             and (call or event)["type"] != ("agent.custom_tool_use" if custom else "agent.tool_use"),
         }

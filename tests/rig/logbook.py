@@ -20,7 +20,13 @@ from roost.wire.events.agent import AgentToolResult
 from roost.wire.events.content import TextBlock
 from roost.wire.events.event import Event
 from roost.wire.events.span import ModelRequestEnd, ModelRequestStart
-from roost.wire.events.user import SystemMessage, UserCustomToolResult, UserMessage, UserToolConfirmation
+from roost.wire.events.user import (
+    SystemMessage,
+    UserCustomToolResult,
+    UserMessage,
+    UserToolConfirmation,
+    UserToolResult,
+)
 from roost.wire.messages import Block
 from tests.rig.stream import stream
 
@@ -44,8 +50,9 @@ TOOLS = Toolset(
 class LogBook:
     """Events in order, one second apart. Every method that names a step returns the id to refer to it by."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, self_hosted: bool = False) -> None:
         self.events: list[StoredEvent] = []
+        self._self_hosted = self_hosted
         self._span = ""
 
     @property
@@ -78,7 +85,7 @@ class LogBook:
         reader = ReplyReader("sesn_1", LocalBus())
         for event in stream(*blocks, **ending):
             reader.feed(event)
-        drafts = reader.finish().drafts(self._span, TOOLS)
+        drafts = reader.finish().drafts(self._span, TOOLS, remote=self._self_hosted)
         for made in drafts:
             self.add(made)
         return [made.id for made in drafts if made.type in ("agent.tool_use", "agent.custom_tool_use")]
@@ -102,6 +109,9 @@ class LogBook:
         content = [TextBlock(text=said)] if said else None
         return self.add(UserCustomToolResult(custom_tool_use_id=call_id, content=content))
 
+    def worker_results(self, call_id: str, said: str = "done") -> str:
+        return self.add(UserToolResult(tool_use_id=call_id, content=[TextBlock(text=said)]))
+
     def fails(self, retry: wire.RetryState, *, retry_at: str | None = None) -> str:
         status = wire.RetryStatus(type=retry)
         error = wire.ErrorBody(type="model_overloaded_error", message="busy", retry_status=status)
@@ -119,9 +129,9 @@ class LogBook:
         return self.add(wire.StatusTerminated())
 
 
-def opening(said: str = "Hello") -> LogBook:
+def opening(said: str = "Hello", *, self_hosted: bool = False) -> LogBook:
     """A running turn whose first request is open."""
-    book = LogBook()
+    book = LogBook(self_hosted=self_hosted)
     book.runs()
     book.says(said)
     book.asks()

@@ -14,10 +14,30 @@ import pytest
 from roost.store import sqlite, statements
 from roost.store.conformance.samples import agent, at, event, session
 from roost.store.migrations import migrations
+from roost.store.passages import EgressRow
 from roost.store.protocols import Claim, KeyRow, Replay, Statement
 from roost.store.sqlite.queries import queries
+from roost.store.work import WorkRow
 
 CLAIM = Claim("sesn_1", "wrkspc_1", 1, 1, at(0))
+WORK = WorkRow(
+    id="work_1",
+    workspace_id="w",
+    environment_id="env_1",
+    session_id="sesn_1",
+    state="queued",
+    created_at=at(0),
+    metadata=b"{}",
+    polled_at=None,
+    acknowledged_at=None,
+    started_at=None,
+    latest_heartbeat_at=None,
+    lease_until=None,
+    stop_requested_at=None,
+    stopped_at=None,
+    token_hash=None,
+    revision=0,
+)
 STATEMENTS: list[Statement] = [
     statements.object_insert(agent("agent_1")),
     statements.object_update(agent("agent_1"), was_updated_at=at(0)),
@@ -30,6 +50,12 @@ STATEMENTS: list[Statement] = [
     statements.session_quiet("sesn_1"),
     statements.session_open("sesn_1"),
     statements.session_archive("sesn_1", at=at(0)),
+    statements.work_ensure("work_1", "sesn_1", now=at(0)),
+    statements.work_claim("env_1", now=at(0), polled_before=at(0), token_hash="hash"),
+    statements.work_update(WORK),
+    statements.work_lapse("env_1", now=at(0)),
+    statements.work_end("sesn_1", now=at(0)),
+    statements.work_delete_session("sesn_1"),
     *statements.session_delete("sesn_1"),
     statements.session_progress("sesn_1", status="idle", usage=b"", running_since=None, at=at(0)),
     *statements.append("sesn_1", [event("e1")], now=at(0)),
@@ -41,6 +67,7 @@ STATEMENTS: list[Statement] = [
     statements.key_revoke("w", "apikey_1", at=at(0)),
     statements.replay_insert("w", "k", "/v1/agents", Replay("h", 200, b""), now=at(0)),
     statements.replays_expire(before=at(0)),
+    *statements.egress_append([EgressRow("sesn_1", at(0), "GET", "a.test", 80, "allowed", "", 0, 0, 0)]),
 ]
 
 

@@ -6,12 +6,14 @@ from roost.store.conformance import (
     TestBlobs,
     TestBus,
     TestCommit,
+    TestEgress,
     TestInputs,
     TestKeys,
     TestLog,
     TestObjects,
     TestQueue,
     TestSessions,
+    TestWork,
 )
 from roost.store.protocols import Store
 from roost.store.sqlite import SqliteStore
@@ -20,12 +22,14 @@ __all__ = [
     "TestBlobs",
     "TestBus",
     "TestCommit",
+    "TestEgress",
     "TestInputs",
     "TestKeys",
     "TestLog",
     "TestObjects",
     "TestQueue",
     "TestSessions",
+    "TestWork",
 ]
 
 

@@ -23,8 +23,9 @@ from roost.api.uploads import upload
 from roost.core.clock import Clock, timestamp
 from roost.core.ids import new_id
 from roost.core.settings import Settings
+from roost.operations.polling import Polling
 from roost.operations.resource import Context, Download, Endpoint, Live, Outcome, Reply, Write
-from roost.operations.table import OPERATOR_TABLE, TABLE
+from roost.operations.table import OPERATOR_TABLE, TABLE, USER_TABLE
 from roost.operations.tools import warnings_in
 from roost.store.protocols import Conflict, Replay, Statement, Store, StoreError
 from roost.store.statements import replay_insert, replays_expire
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 CONFLICT_TRIES = 5
 """How often an operation runs when what it read keeps changing under it."""
 IDEMPOTENCY_KEY_CHARS_MAX = 255
-OPERATOR_PATH = "/roost/v1/"
+OPERATOR_CALLS = frozenset(endpoint.name for endpoint in OPERATOR_TABLE)
 OPEN_PATHS = ("/roost/v1/health",)
 """Calls that need no key."""
 
@@ -54,7 +55,7 @@ def create_app(
 
     `admin_key_hash` is the digest of the operator's key.
     """
-    context = Context(store, clock, models, workspace_id="", doctor=doctor)
+    context = Context(store, clock, models, workspace_id="", polling=Polling(clock), doctor=doctor)
     return App(context, settings, admin_key_hash)
 
 
@@ -64,8 +65,8 @@ class App:
     def __init__(self, context: Context, settings: Settings, admin_key_hash: str) -> None:
         self._context = context
         self._settings = settings
-        self._routes = Routes((*TABLE, *OPERATOR_TABLE))
-        self._auth = Authenticator(context.store.keys, context.clock, admin_key_hash, settings.api_key)
+        self._routes = Routes((*TABLE, *USER_TABLE, *OPERATOR_TABLE))
+        self._auth = Authenticator(context.store, context.clock, admin_key_hash, settings.api_key)
         self._limiter = RateLimiter(settings.rate_limits, context.clock)
         self._streams = Streams(context.store, context.clock, poll_s=settings.poll_s, ping_s=settings.stream_ping_s)
 
@@ -104,7 +105,7 @@ class App:
         if request.scope["path"] == "/openapi.json" and request.method == "GET":
             return json_response(Reply(document()))
         endpoint, ids = self._routes.match(request.method, request.scope["path"])
-        context = await self._authenticated(request)
+        context = await self._authenticated(request, endpoint, ids)
         check_version(request.headers)
         check_gate(endpoint.gate, request.headers)
         self._limiter.take(context.workspace_id, endpoint.rate)
@@ -116,21 +117,23 @@ class App:
 
     # --- the steps ---------------------------------------------------------------------------------------------------
 
-    async def _authenticated(self, request: Request) -> Context:
+    async def _authenticated(self, request: Request, endpoint: Endpoint, ids: Mapping[str, str]) -> Context:
         path = request.scope["path"]
         if path in OPEN_PATHS:
             return self._context
-        if path.startswith(OPERATOR_PATH):
+        if endpoint.name in OPERATOR_CALLS:
             self._auth.operator(request.headers)
             return self._context
-        return replace(self._context, workspace_id=await self._auth.workspace(request.headers))
+        caller = await self._auth.caller(request.headers)
+        await self._auth.check(caller, endpoint, ids)
+        return replace(self._context, workspace_id=caller.workspace_id, worker=caller.environment_id is not None)
 
     async def _parsed(self, endpoint: Endpoint, request: Request) -> tuple[dict[str, Any], str]:
         """(the operation's arguments besides the ids, a digest of what was sent)."""
         arguments: dict[str, Any] = {}
         digest = ""
         if endpoint.query is not None:
-            arguments["query"] = query(request, endpoint.query, _resumption(request, endpoint))
+            arguments["query"] = query(request, endpoint.query, _told_in_headers(request, endpoint))
         if endpoint.upload:
             limit = self._settings.file_bytes_max
             arguments["body"], digest = await upload(request, self._context.store.blobs, limit)
@@ -204,7 +207,9 @@ def _replay_key(request: Request, context: Context) -> _ReplayKey | None:
     return key, request.scope["path"]
 
 
-def _resumption(request: Request, endpoint: Endpoint) -> Mapping[str, str]:
-    """The standard header of a reconnecting stream counts as `after`, unless the query says where to resume."""
-    last = request.headers.get("last-event-id")
-    return {"after": last} if endpoint.reply == "events" and last else {}
+def _told_in_headers(request: Request, endpoint: Endpoint) -> Mapping[str, str]:
+    """Fields of the query that come as headers, unless the query has them: where a reconnecting stream resumes, and
+    which worker polls."""
+    name, field = ("last-event-id", "after") if endpoint.reply == "events" else ("anthropic-worker-id", "worker_id")
+    value = request.headers.get(name)
+    return {field: value} if value else {}

@@ -12,6 +12,7 @@ COMMANDS = {
     "tail": ("roost.cli.tail", "Show a session's events, past and to come."),
     "ps": ("roost.cli.ps", "List sessions."),
     "kill": ("roost.cli.kill", "Interrupt a session."),
+    "egress": ("roost.cli.egress", "Show which hosts a session reached or was refused."),
     "keys": ("roost.cli.keys", "Create, list and revoke API keys."),
     "doctor": ("roost.cli.doctor", "Say what this machine and these settings give."),
     "demo": ("roost.cli.demo", "Run a real task on a private server, from agent to checked result."),

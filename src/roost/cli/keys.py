@@ -29,14 +29,17 @@ def command() -> None:
 @command.command("create")
 @click.argument("name")
 @WORKSPACE
-def create(name: str, workspace: str | None) -> None:
+@click.option("--environment", help="Make it the key of this self-hosted environment's workers, and nothing else.")
+def create(name: str, workspace: str | None, environment: str | None) -> None:
     """Make a key called NAME and show it, this once."""
     with operator() as api:
-        body = {"name": name, **({"workspace_id": workspace} if workspace else {})}
+        asked = {"name": name, "workspace_id": workspace, "environment_id": environment}
+        body = {field: value for field, value in asked.items() if value}
         made = _object(api.post("/roost/v1/keys", body=body, cast_to=object))
     click.echo(visible_line(made["key"]))
     where = visible_line(f"{made['id']} in {made['workspace_id']}")
-    click.echo(f"{where}; shown this once: export ROOST_API_KEY=...", err=True)
+    variable = "ANTHROPIC_ENVIRONMENT_KEY" if environment else "ROOST_API_KEY"
+    click.echo(f"{where}; shown this once: export {variable}=...", err=True)
 
 
 @command.command("list")

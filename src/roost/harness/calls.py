@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 import orjson
 
@@ -22,8 +22,9 @@ from roost.sandbox.interface import (
 )
 from roost.store.protocols import Claim, EventDraft, SessionRow, Store
 from roost.store.statements import draft
+from roost.wire.environments import mcp_hosts
 from roost.wire.events.agent import AgentToolResult
-from roost.wire.events.user import UserCustomToolResult
+from roost.wire.events.user import UserCustomToolResult, UserToolResult
 
 READ_ONLY = ("read", "glob", "grep")
 """Tools that may run a second time without harm when the outcome of the first run is unknown."""
@@ -46,15 +47,34 @@ def denial(call: Call) -> ToolResult:
 
 
 def answer(call: Call, result: ToolResult) -> EventDraft:
-    """The event that answers a call; at most one is ever stored."""
+    """The event that answers a call; at most one is ever stored.
+
+    It has the type that the client's or the worker's own answer would have: the store takes one of a type only.
+    """
     content = [dict(block) for block in result.content]
     if call.custom:
         event = UserCustomToolResult.model_validate(
             {"custom_tool_use_id": call.event_id, "content": content, "is_error": result.is_error}
         )
         return draft(event, answers=call.event_id)
+    if call.remote:
+        remote = UserToolResult.model_validate(
+            {"tool_use_id": call.event_id, "content": content, "is_error": result.is_error}
+        )
+        return draft(remote, answers=call.event_id)
     built_in = AgentToolResult(tool_use_id=call.event_id, content=content, is_error=result.is_error)
     return draft(built_in, answers=call.event_id)
+
+
+def networking(config: Mapping[str, Any], session: Mapping[str, Any]) -> Networking:
+    """The rules of an environment's config, with the hosts of the session's MCP servers where it lets those be reached.
+
+    A config without rules, or none at all, lets nothing out.
+    """
+    rules = config.get("networking") or {"type": "limited"}
+    mcp = mcp_hosts(session["agent"]["mcp_servers"]) if rules.get("allow_mcp_servers") else ()
+    hosts = (*rules.get("allowed_hosts", ()), *mcp)
+    return Networking(rules["type"], hosts, rules.get("allow_package_managers", False))
 
 
 class CallRunner:
@@ -70,6 +90,10 @@ class CallRunner:
     def inherit(self, calls: Iterable[Call]) -> None:
         """Calls that an earlier owner may have started: the ledger is asked before they run."""
         self._inherited = {call.event_id for call in calls if call.runnable}
+
+    def follow(self, row: SessionRow) -> None:
+        """The session as it is now, which decides what its sandbox must hold."""
+        self._row = row
 
     async def run(self, call: Call) -> ToolResult:
         """The call's result. Raises StaleEpoch when a newer owner has spoken to the sandbox."""
@@ -110,13 +134,10 @@ class CallRunner:
         """What the sandbox must hold now: the environment's current rules and the session's files."""
         environment = await self._store.objects.get(self._row.workspace_id, "environment", self._row.environment_id)
         config = orjson.loads(environment.body)["config"] if environment else {}
-        rules = config.get("networking") or {"type": "limited"}
-        networking = Networking(
-            rules["type"], tuple(rules.get("allowed_hosts", ())), rules.get("allow_package_managers", False)
-        )
+        body = orjson.loads(self._row.body)
         uploads = [
             Upload(entry["mount_path"], path)
-            for entry in orjson.loads(self._row.body).get("resources") or ()
+            for entry in body.get("resources") or ()
             if entry["type"] == "file" and (path := self._store.blobs.path(entry["sha256"]))
         ]
-        return SandboxSpec(self._row.id, networking, tuple(uploads))
+        return SandboxSpec(self._row.id, networking(config, body), tuple(uploads))

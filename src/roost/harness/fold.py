@@ -47,6 +47,8 @@ class Call:
     custom: bool
     permission: str
     """`allow`, `ask` or `deny`, as evaluated when the call was recorded; `allow` for custom tools."""
+    remote: bool = False
+    """A built-in tool of a self-hosted session: a worker runs it and sends the result."""
     decision: Literal["allow", "deny"] | None = None
     deny_message: str | None = None
     answer: Block | None = None
@@ -58,7 +60,8 @@ class Call:
     @property
     def runnable(self) -> bool:
         """May be executed by our hands now."""
-        return not self.answered and not self.custom and "allow" in (self.permission, self.decision)
+        ours = not self.custom and not self.remote
+        return ours and not self.answered and "allow" in (self.permission, self.decision)
 
     @property
     def refused(self) -> bool:
@@ -67,7 +70,7 @@ class Call:
 
     @property
     def waits(self) -> bool:
-        """Waits for the client: a confirmation or a custom tool's result."""
+        """Waits for the client or a worker: for a confirmation or for the result of a tool that we do not run."""
         return not self.answered and not self.runnable and not self.refused
 
 
@@ -195,6 +198,7 @@ def _request_end(state: State, event: StoredEvent, data: Mapping[str, Any]) -> N
     blocks: Mapping[str, str] = private.get("calls", {})
     for call in state.calls.values():
         call.block_id = blocks[call.event_id]
+        call.remote = bool(private.get("remote")) and not call.custom
 
 
 _SUBSTANCE = ("text", "tool_use", "server_tool_use")
@@ -237,7 +241,7 @@ def _tool_result(state: State, event: StoredEvent, data: Mapping[str, Any]) -> N
     call.answer = {"type": "tool_result", "tool_use_id": call.block_id, "content": content}
     if data["is_error"]:
         call.answer["is_error"] = True
-    state.used_hands = state.used_hands or not call.custom
+    state.used_hands = state.used_hands or not (call.custom or call.remote)
     if not state.open_calls and state.reply_stop != "refusal":
         state.model_owes = True
 
@@ -287,6 +291,7 @@ _STEPS: Mapping[str, Callable[[State, StoredEvent, Mapping[str, Any]], None]] = 
     "system.message": _system_message,
     "user.tool_confirmation": _confirmation,
     "user.custom_tool_result": _tool_result,
+    "user.tool_result": _tool_result,
     "agent.tool_use": _tool_use,
     "agent.custom_tool_use": _tool_use,
     "agent.tool_result": _tool_result,

@@ -164,8 +164,11 @@ class Reply:
     cut_off: bool
     """A tool call was dropped because the reply ended inside it."""
 
-    def drafts(self, span_id: str, tools: Toolset) -> list[EventDraft]:
-        """Thinking, messages, calls, and the end of the span, in the order the model gave them."""
+    def drafts(self, span_id: str, tools: Toolset, *, remote: bool = False) -> list[EventDraft]:
+        """Thinking, messages, calls, and the end of the span, in the order the model gave them.
+
+        `remote` records that a worker runs the calls of built-in tools.
+        """
         events: dict[str, Event] = {}
         calls: dict[str, str] = {}
         for opened in self.blocks:
@@ -177,6 +180,7 @@ class Reply:
             "stop_details": self.stop_details,
             "usage": self.usage,
             "cut_off": self.cut_off,
+            "remote": remote,
         }
         end = ModelRequestEnd(model_request_start_id=span_id, is_error=False, model_usage=model_usage(self.usage))
         return [*map(draft, events.values()), draft(end, private=orjson.dumps(private))]

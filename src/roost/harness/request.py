@@ -12,12 +12,19 @@ import orjson
 
 from roost.harness.files import with_file
 from roost.harness.fold import State
-from roost.harness.tools.toolset import Toolset
+from roost.harness.tools.toolset import BUILT_IN, REMOTE, Toolset
 from roost.store.protocols import SessionRow, Store
 from roost.wire.messages import Block, Message, ModelRequest
 
-HARNESS_PROMPT = files("roost.harness").joinpath("prompts/v1.md").read_text(encoding="utf-8").strip()
+
+def _prompt(name: str) -> str:
+    return files("roost.harness").joinpath(f"prompts/{name}.md").read_text(encoding="utf-8").strip()
+
+
+HARNESS_PROMPT = _prompt("v1")
 """One versioned file, byte-stable: a new wording is a new file."""
+SELF_HOSTED_PROMPT = _prompt("v1-self-hosted")
+"""The same for tools that a worker runs: its machine has none of our directories (behaviour/06 section 6.1)."""
 
 BLANK = "(blank)"
 """Stands for text of nothing but space, which the Messages API refuses, then and in every later request."""
@@ -47,14 +54,19 @@ class Config:
     def resources(self) -> list[Mapping[str, Any]]:
         return list(self.parsed.get("resources") or ())
 
+    @property
+    def self_hosted(self) -> bool:
+        """Whether a worker runs the built-in tools."""
+        return bool(self.parsed.get("self_hosted"))
+
     @cached_property
     def tools(self) -> Toolset:
-        return Toolset(self.agent["tools"])
+        return Toolset(self.agent["tools"], REMOTE if self.self_hosted else BUILT_IN)
 
     @cached_property
     def system(self) -> str:
         """The harness prompt, the files at hand, the agent's own system prompt."""
-        parts = [HARNESS_PROMPT]
+        parts = [SELF_HOSTED_PROMPT if self.self_hosted else HARNESS_PROMPT]
         mounted = [f"- {entry['mount_path']}" for entry in self.resources if entry["type"] == "file"]
         if mounted:
             parts.append("Files the user gave you:\n" + "\n".join(mounted))

@@ -159,6 +159,7 @@ class Turn:
         if row.body != self._row.body:
             self._config = Config(row.body)
         self._row = row
+        self._calls.follow(row)
         if row.last_seq > self._state.cursor:
             await self._catch_up()
         return True
@@ -190,7 +191,7 @@ class Turn:
             return await self._failed(error)
         finally:
             await _cancelled(task)
-        drafts = reply.drafts(self._open_span, self._config.tools)
+        drafts = reply.drafts(self._open_span, self._config.tools, remote=self._config.self_hosted)
         return await self._write(drafts, *self._progress("running", reply.usage))
 
     async def _ask(self, reader: ReplyReader) -> Reply:
@@ -253,7 +254,8 @@ class Turn:
                     return True
                 results = [(running.pop(task), task.result()) for task in [*running] if task.done()]
                 if await self._record(results):
-                    return await self._request(hints)
+                    # Files may have come or gone while the calls ran; the model is told of those at hand now.
+                    return await self._reload() and await self._request(hints)
         finally:
             await _cancelled(*running)
         return True
@@ -275,16 +277,17 @@ class Turn:
     async def _confirm(self, inputs: Sequence[QueuedInput]) -> bool:
         """Takes up confirmations; the session runs again once nothing waits for the client any more."""
         admitted, marks = self._admit(inputs)
-        confirmed = {orjson.loads(entry.data)["tool_use_id"] for entry in inputs}
-        settled = [call for call in self._state.open_calls if not call.waits or call.event_id in confirmed]
-        resumes = bool(settled) and len(settled) == len(self._state.open_calls)
+        said = [orjson.loads(entry.data) for entry in inputs]
+        decided = {one["tool_use_id"]: one["result"] for one in said}
+        open_calls = self._state.open_calls
+        resumes = bool(open_calls) and all(_settled(call, decided.get(call.event_id)) for call in open_calls)
         before = self._resume() if resumes else []
         progress = self._progress("running") if resumes else ()
         return await self._write([*before, *admitted], *marks, *progress)
 
     async def _interrupt(self, inputs: Sequence[QueuedInput]) -> bool:
         open_calls = self._state.open_calls
-        await self._calls.cancel(call for call in open_calls if not call.custom)
+        await self._calls.cancel(call for call in open_calls if not call.custom and not call.remote)
         admitted, marks = self._admit(inputs)
         answers = [answer(call, INTERRUPTED) for call in open_calls]
         # The lease is kept: what was sent along with the interrupt starts the next turn.
@@ -411,6 +414,11 @@ class Turn:
 
     async def _catch_up(self) -> None:
         self._state.apply(await self._tools.store.log.read(self._row.id, after=self._state.cursor, private=True))
+
+
+def _settled(call: Call, decision: str | None) -> bool:
+    """Whether nobody outside owes anything for a call after this decision; one for a worker still waits for it."""
+    return not call.waits or decision == "deny" or (decision == "allow" and not call.remote)
 
 
 def _session_error(kind: Any, message: str, retry: wire.RetryState) -> wire.SessionError:

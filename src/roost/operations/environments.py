@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from roost.core.ids import new_id
 from roost.operations.lists import listed
 from roost.operations.resource import Context, Reply, Write
@@ -12,6 +14,8 @@ from roost.store.statements import environment_unused, object_delete, object_ins
 from roost.wire.environments import (
     CloudConfig,
     CloudConfigParams,
+    Config,
+    ConfigParams,
     Environment,
     EnvironmentCreate,
     EnvironmentUpdate,
@@ -19,6 +23,8 @@ from roost.wire.environments import (
     LimitedParams,
     Networking,
     NetworkingParams,
+    SelfHostedConfig,
+    SelfHostedConfigParams,
     Unrestricted,
 )
 from roost.wire.errors import invalid, not_found
@@ -37,7 +43,7 @@ async def create(ctx: Context, *, body: EnvironmentCreate) -> Write:
         id=new_id("env"),
         name=body.name,
         description=body.description,
-        config=_merged(CloudConfig(), body.config),
+        config=_merged(_first(body.config), body.config),
         metadata=body.metadata,
         created_at=now,
         updated_at=now,
@@ -94,6 +100,11 @@ async def existing(ctx: Context, environment_id: str) -> ObjectRow:
     return row
 
 
+def is_self_hosted(row: ObjectRow) -> bool:
+    """Whether the tools of the environment's sessions are run by workers of the user's own."""
+    return bool(orjson.loads(row.body)["config"]["type"] == "self_hosted")
+
+
 def archived(environment_id: str) -> Exception:
     return invalid(f"The environment {environment_id} is archived.", code="environment_archived")
 
@@ -109,9 +120,16 @@ def _changes(environment: Environment, body: EnvironmentUpdate) -> dict[str, Any
     return changes
 
 
-def _merged(config: CloudConfig, sent: Any) -> CloudConfig:
+def _first(sent: ConfigParams | None) -> Config:
+    """What a new environment's config is merged into."""
+    return SelfHostedConfig() if isinstance(sent, SelfHostedConfigParams) else CloudConfig()
+
+
+def _merged(config: Config, sent: ConfigParams | None) -> Config:
     """What is left out of a config keeps its value, down to the single switches of limited networking."""
-    if not isinstance(sent, CloudConfigParams) or sent.networking is None:
+    if sent is not None and sent.type != config.type:
+        raise invalid("config.type: cannot be changed after creation", code="invalid_config_type_change")
+    if isinstance(config, SelfHostedConfig) or not isinstance(sent, CloudConfigParams) or not sent.networking:
         return config
     return config.model_copy(update={"networking": _networking(config.networking, sent.networking)})
 

@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
+import orjson
 from pydantic import Field
 
+from roost.core.ids import new_id
 from roost.operations.cursor import Cursor as PageCursor
 from roost.operations.cursor import parse
 from roost.operations.inputs import checked
 from roost.operations.resource import Context, Live, Reply, Results, Write
 from roost.operations.sessions import existing
 from roost.store.protocols import Batch, EventDraft, QueuedInput, SessionRow, StoredEvent
-from roost.store.statements import append, enqueue, hints, session_open, wake
-from roost.wire.errors import invalid
+from roost.store.statements import append, enqueue, hints, session_open, wake, work_ensure
+from roost.store.work import work_topic
+from roost.wire.errors import ApiError, invalid
 from roost.wire.events.preview import DELTA_TYPES_MAX, DeltaType
 from roost.wire.fields import INTEGER_MAX
 from roost.wire.pages import LIMIT_LONG_MAX, CreatedQuery, Cursor, LongLimit, Order, Query, page
 from roost.wire.sessions import EventsSend, EventType, closed
 
-ON_RECEIPT = ("user.custom_tool_result",)
+ON_RECEIPT = ("user.custom_tool_result", "user.tool_result")
 """Types that count as processed when they arrive: they enter the log at once, the others wait to be admitted."""
 _ANY = 1 << 62
 """Beyond every sequence number and every input."""
@@ -44,11 +47,15 @@ async def send(ctx: Context, *, session_id: str, body: EventsSend) -> Reply | Wr
     """All or nothing. Answers that need no turn of the agent enter the log at once; the rest waits to be admitted."""
     row = await existing(ctx, session_id)
     if row.archived_at or row.status == "terminated":
-        raise closed(session_id)
+        raise closed(session_id, final=any(event.type in ON_RECEIPT for event in body.events))
+    if ctx.worker and any(event.type not in ON_RECEIPT for event in body.events):
+        raise ApiError(403, "A worker's key can send the results of tools only.")
     accepted = await checked(ctx, row, body.events)
     drafts = [event for event in accepted if isinstance(event, EventDraft)]
     received = [event for event in drafts if event.type in ON_RECEIPT]
     queued = [event for event in drafts if event.type not in ON_RECEIPT]
+    # A worker leaves a session that has been idle for long: what begins a turn asks for one again.
+    wants_worker = bool(queued) and bool(orjson.loads(row.body).get("self_hosted"))
     now = ctx.now()
     if not drafts:
         return _echo(accepted, now)
@@ -57,8 +64,10 @@ async def send(ctx: Context, *, session_id: str, body: EventsSend) -> Reply | Wr
         *append(session_id, received, now=now),
         *enqueue(session_id, queued, now=now),
         wake(session_id, at=now),
+        *((work_ensure(new_id("work"), session_id, now=now),) if wants_worker else ()),
     )
-    batch = Batch(statements, hints=hints(session_id, wakes=True))
+    topics = (work_topic(row.environment_id),) if wants_worker else ()
+    batch = Batch(statements, hints=(*hints(session_id, wakes=True), *topics))
 
     def settled(results: Results) -> Reply:
         """The time of what was processed on receipt is the log's, which each of its inserts returns as (seq, ts)."""

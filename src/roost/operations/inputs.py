@@ -25,6 +25,7 @@ from roost.wire.events.user import (
     UserMessageParams,
     UserToolConfirmation,
     UserToolConfirmationParams,
+    UserToolResult,
     UserToolResultParams,
 )
 from roost.wire.files import FileMetadata
@@ -52,6 +53,8 @@ async def checked(ctx: Context, row: SessionRow, events: Sequence[SendParams]) -
     for place, event in enumerate(events):
         if isinstance(event, UserInterruptParams) and event.session_thread_id not in (None, row.thread_id):
             raise invalid(f"events.{place}.session_thread_id: names no thread of this session")
+        if isinstance(event, UserToolResultParams) and not orjson.loads(row.body).get("self_hosted"):
+            raise invalid(f"events.{place}.type: 'user.tool_result' is only for sessions on self_hosted environments")
     drafts = [_stored(f"events.{place}", event) for place, event in enumerate(events)]
     repeated = await _check_answers(ctx, row, events, drafts)
     return [repeated.get(place, draft) for place, draft in enumerate(drafts)]
@@ -77,7 +80,8 @@ def _stored(where: str, event: SendParams) -> EventDraft:
         case SystemMessageParams():
             return draft(SystemMessage(content=event.content))
         case UserToolResultParams():
-            raise invalid(f"{where}.type: 'user.tool_result' is only for sessions on self_hosted environments")
+            ran = UserToolResult(tool_use_id=event.tool_use_id, content=event.content, is_error=event.is_error)
+            return draft(ran, answers=event.tool_use_id)
         case UserDefineOutcomeParams():
             raise invalid(f"{where}.type: this server does not support 'user.define_outcome' yet")
 
@@ -88,7 +92,7 @@ def _stored(where: str, event: SendParams) -> EventDraft:
 def _answered_call(event: SendParams) -> tuple[str, str] | None:
     """(field, id) of the call that an event answers."""
     match event:
-        case UserToolConfirmationParams():
+        case UserToolConfirmationParams() | UserToolResultParams():
             return "tool_use_id", event.tool_use_id
         case UserCustomToolResultParams():
             return "custom_tool_use_id", event.custom_tool_use_id
@@ -99,24 +103,37 @@ async def _check_answers(
     ctx: Context, row: SessionRow, events: Sequence[SendParams], drafts: Sequence[EventDraft]
 ) -> Mapping[int, bytes]:
     """The answers that repeat an earlier one, by their place. Raises ApiError for one that contradicts it."""
-    answers = {place: call for place, event in enumerate(events) if (call := _answered_call(event))}
+    answers = {place: named for place, event in enumerate(events) if (named := _answered_call(event))}
     if not answers:
         return {}
     ids = [call_id for _, call_id in answers.values()]
-    calls = {call.id: call for call in await ctx.store.log.find(row.id, ids)}
+    calls = {event.id: event for event in await ctx.store.log.find(row.id, ids)}
     earlier = await ctx.store.log.answered(row.id, ids)
-    answered = {call_id for call_id, _ in earlier}
+    answered = set(earlier)
     repeated = {}
     for place, (field, call_id) in answers.items():
-        where = f"events.{place}.{field}"
-        _check_call(where, field, calls.get(call_id))
-        known = earlier.pop((call_id, drafts[place].type), None)
+        where, kind = f"events.{place}.{field}", drafts[place].type
+        call = _call(where, field, calls.get(call_id))
+        if kind == "user.tool_confirmation" and call.get("evaluated_permission") != "ask":
+            raise invalid(f"{where}: this call does not await approval")
+        known = earlier.get((call_id, kind))
         if known is not None and _content(known) == _content(drafts[place].head + b"null}"):
             repeated[place] = known
-        elif call_id in answered:
+        elif any(call_id == other and type_ in _CLOSED_BY[kind] for other, type_ in answered):
             raise invalid(f"{where}: the call {call_id} is already answered")
-        answered.add(call_id)
+        elif kind == "user.tool_result":
+            _check_approved(where, call, earlier.get((call_id, "user.tool_confirmation")))
+        answered.add((call_id, kind))
     return repeated
+
+
+_RESULTS = ("agent.tool_result", "user.tool_result", "user.custom_tool_result")
+_CLOSED_BY: Mapping[str, Sequence[str]] = {
+    "user.tool_confirmation": ("user.tool_confirmation", *_RESULTS),
+    "user.tool_result": _RESULTS,
+    "user.custom_tool_result": _RESULTS,
+}
+"""Type of an answer -> those after which it comes too late; the result of a worker comes after an approval."""
 
 
 def _content(event: bytes) -> Mapping[str, Any]:
@@ -124,12 +141,23 @@ def _content(event: bytes) -> Mapping[str, Any]:
     return {name: value for name, value in orjson.loads(event).items() if name not in ("id", "processed_at")}
 
 
-def _check_call(where: str, field: str, call: StoredEvent | None) -> None:
+def _call(where: str, field: str, call: StoredEvent | None) -> Mapping[str, Any]:
+    """The call that is answered. Raises ApiError where the id names none of the kind."""
     wanted = "agent.tool_use" if field == "tool_use_id" else "agent.custom_tool_use"
     if call is None or call.type != wanted:
         raise invalid(f"{where}: names no {wanted} event of this session")
-    if wanted == "agent.tool_use" and orjson.loads(call.data).get("evaluated_permission") != "ask":
-        raise invalid(f"{where}: this call does not await approval")
+    data: Mapping[str, Any] = orjson.loads(call.data)
+    return data
+
+
+def _check_approved(where: str, call: Mapping[str, Any], confirmation: bytes | None) -> None:
+    """A worker's result is for a call that may run: allowed by its policy, or by a confirmation."""
+    permission = call.get("evaluated_permission")
+    decision = orjson.loads(confirmation)["result"] if confirmation else None
+    if permission == "ask" and decision is None:
+        raise invalid(f"{where}: this call awaits approval by a user.tool_confirmation")
+    if "deny" in (permission, decision):
+        raise invalid(f"{where}: this call was denied and must not run")
 
 
 # --- system messages -------------------------------------------------------------------------------------------------

@@ -8,10 +8,11 @@ import secrets
 from pydantic import Field
 
 from roost.core.ids import new_id
+from roost.operations.environments import is_self_hosted
 from roost.operations.resource import Context, Reply, Write
 from roost.store.protocols import Batch, KeyRow
 from roost.store.statements import key_insert, key_revoke
-from roost.wire.errors import not_found
+from roost.wire.errors import invalid, not_found
 from roost.wire.keys import DEFAULT_WORKSPACE, Key, KeyCreate, NewKey, Owner, WorkspaceId
 from roost.wire.pages import Query, page
 from roost.wire.shape import encode
@@ -48,8 +49,16 @@ async def owners(ctx: Context, *, query: OwnersQuery) -> Reply:
 
 
 async def keys_create(ctx: Context, *, body: KeyCreate) -> Write:
-    row = KeyRow(new_id("apikey"), body.workspace_id, body.name, ctx.now())
-    key = f"sk-roost-{secrets.token_urlsafe(32)}"
+    """A key of the workspace, or of one environment's workers. Raises ApiError for an environment that has none."""
+    if body.environment_id is not None:
+        environment = await ctx.store.objects.get(body.workspace_id, "environment", body.environment_id)
+        if environment is None:
+            raise not_found("environment", body.environment_id)
+        if not is_self_hosted(environment):
+            raise invalid("environment_id: only self_hosted environments have workers with a key of their own")
+    row = KeyRow(new_id("apikey"), body.workspace_id, body.name, ctx.now(), environment_id=body.environment_id)
+    prefix = "sk-roost" if body.environment_id is None else "sk-roost-env"
+    key = f"{prefix}-{secrets.token_urlsafe(32)}"
     reply = NewKey(**_fields(row), key=key)
     return Write(Batch((key_insert(row, key_digest(key)),)), Reply(reply.encode()))
 
@@ -77,6 +86,7 @@ def _fields(row: KeyRow) -> dict[str, str | None]:
         "id": row.id,
         "workspace_id": row.workspace_id,
         "name": row.name,
+        "environment_id": row.environment_id,
         "created_at": row.created_at,
         "revoked_at": row.revoked_at,
     }

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from roost.core.clock import Clock, parse_timestamp, timestamp
+from roost.operations.polling import Polling
 from roost.store.protocols import Batch, Row, Store
 from roost.wire.events.preview import DeltaType
 from roost.wire.messages import ModelProvider
@@ -29,6 +30,9 @@ class Context:
     clock: Clock
     models: ModelProvider
     workspace_id: str
+    polling: Polling
+    worker: bool = False
+    """Called with a worker's credential, which may tell the session nothing but the results of tools."""
     doctor: Callable[[], Mapping[str, Any]] = dict
     """What the composition root knows of this machine; for the operator's table."""
 

@@ -13,6 +13,7 @@ from roost.operations import environments
 from roost.operations.cursor import Cursor as PageCursor
 from roost.operations.cursor import parse
 from roost.operations.inputs import checked_initial
+from roost.operations.mcp import require_reachable
 from roost.operations.mounts import mounts
 from roost.operations.resource import Context, Reply, Write
 from roost.operations.snapshot import snapshot
@@ -33,7 +34,11 @@ from roost.store.statements import (
     session_quiet,
     session_update,
     wake,
+    work_delete_session,
+    work_end,
+    work_ensure,
 )
+from roost.store.work import work_topic
 from roost.wire.agents import SessionAgent
 from roost.wire.errors import invalid, not_found
 from roost.wire.events.session import SessionUpdated, StatusTerminated, ThreadStatusTerminated
@@ -70,7 +75,11 @@ async def create(ctx: Context, *, body: SessionCreate) -> Write:
     environment = await environments.existing(ctx, body.environment_id)
     if environment.archived_at:
         raise environments.archived(body.environment_id)
+    self_hosted = environments.is_self_hosted(environment)
+    if self_hosted and body.resources:
+        raise invalid("resources: sessions on a self_hosted environment take no files; its workers bring their own")
     agent = await snapshot(ctx, body.agent)
+    require_reachable(environment, agent.mcp_servers)
     now, session_id = ctx.now(), new_id("sesn")
     mounted = await mounts(ctx, session_id, body.resources, now)
     inputs = await checked_initial(ctx, body.initial_events)
@@ -80,6 +89,7 @@ async def create(ctx: Context, *, body: SessionCreate) -> Write:
         "metadata": body.metadata,
         "resources": [mount.kept() for mount in mounted],
         "vault_ids": [],
+        "self_hosted": self_hosted,
     }
     row = SessionRow(
         id=session_id,
@@ -103,8 +113,10 @@ async def create(ctx: Context, *, body: SessionCreate) -> Write:
         session_insert(row),
         *enqueue(session_id, inputs, now=now),
         *((wake(session_id, at=now),) if inputs else ()),
+        *((work_ensure(new_id("work"), session_id, now=now),) if self_hosted else ()),
     )
-    batch = Batch(statements, hints=hints(session_id, wakes=bool(inputs)))
+    topics = (work_topic(body.environment_id),) if self_hosted else ()
+    batch = Batch(statements, hints=(*hints(session_id, wakes=bool(inputs)), *topics))
     return Write(batch, Reply(session_reply(row, now), warnings(agent.tools)))
 
 
@@ -171,6 +183,7 @@ async def archive(ctx: Context, *, session_id: str) -> Reply | Write:
         session_quiet(session_id),
         *append(session_id, closing, now=now),
         session_archive(session_id, at=at),
+        work_end(session_id, now=now),
     )
     archived = replace(row, status="terminated", archived_at=at, updated_at=at, running_since=None)
     body = session_reply(archived, now)
@@ -184,6 +197,7 @@ async def delete(ctx: Context, *, session_id: str) -> Write:
     statements = (
         session_quiet(session_id),
         *session_delete(session_id),
+        work_delete_session(session_id),
         objects_delete_children(ctx.workspace_id, "file", session_id),
     )
     reply = Reply(encode({"id": session_id, "type": "session_deleted"}))

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from roost.operations import agents, environments, events, files, models, operator, resources, sessions, threads
+from roost.operations import (
+    agents,
+    egress,
+    environments,
+    events,
+    files,
+    models,
+    operator,
+    resources,
+    sessions,
+    threads,
+    work,
+)
 from roost.operations.resource import Endpoint, Resource, Verb, action
 from roost.wire.agents import Agent, AgentCreate, AgentUpdate
+from roost.wire.egress import EgressEntry
 from roost.wire.environments import Environment, EnvironmentCreate, EnvironmentUpdate
 from roost.wire.files import FileMetadata
 from roost.wire.keys import Key, KeyCreate, NewKey, Owner
 from roost.wire.pages import PageQuery
-from roost.wire.resources import FileResource
+from roost.wire.resources import FileResource, FileResourceParams, ResourceUpdate
 from roost.wire.sessions import EventsSend, Session, SessionCreate, SessionUpdate, Thread
+from roost.wire.work import Heartbeat, HeartbeatQuery, PollQuery, Work, WorkQueueStats, WorkStop, WorkUpdate
 
 MANAGED = "managed-agents"
 MEMORY = "agent-memory"
@@ -78,12 +92,49 @@ ENVIRONMENTS: Sequence[Resource | Endpoint] = (
             "archive": Verb(run=environments.archive),
         },
     ),
-    action("GET", f"{WORK}/poll", "environments.work.poll", gate=MANAGED),
-    action("GET", f"{WORK}/stats", "environments.work.stats", gate=MANAGED),
-    Resource(name="environments.work", path=WORK, id="work_id", gate=MANAGED, verbs="list retrieve update"),
-    action("POST", f"{WORK}/{{work_id}}/ack", "environments.work.ack", gate=MANAGED),
-    action("POST", f"{WORK}/{{work_id}}/heartbeat", "environments.work.heartbeat", gate=MANAGED),
-    action("POST", f"{WORK}/{{work_id}}/stop", "environments.work.stop", gate=MANAGED),
+    action(
+        "GET",
+        f"{WORK}/poll",
+        "environments.work.poll",
+        gate=MANAGED,
+        run=work.poll,
+        query=PollQuery,
+        reply=Work,
+        rate=None,
+    ),
+    action("GET", f"{WORK}/stats", "environments.work.stats", gate=MANAGED, run=work.stats, reply=WorkQueueStats),
+    Resource(
+        name="environments.work",
+        path=WORK,
+        id="work_id",
+        gate=MANAGED,
+        model=Work,
+        verbs="list retrieve update",
+        built={
+            "list": Verb(run=work.list_, query=PageQuery),
+            "retrieve": Verb(run=work.retrieve),
+            "update": Verb(run=work.update, body=WorkUpdate),
+        },
+    ),
+    action("POST", f"{WORK}/{{work_id}}/ack", "environments.work.ack", gate=MANAGED, run=work.ack, reply=Work),
+    action(
+        "POST",
+        f"{WORK}/{{work_id}}/heartbeat",
+        "environments.work.heartbeat",
+        gate=MANAGED,
+        run=work.heartbeat,
+        query=HeartbeatQuery,
+        reply=Heartbeat,
+    ),
+    action(
+        "POST",
+        f"{WORK}/{{work_id}}/stop",
+        "environments.work.stop",
+        gate=MANAGED,
+        run=work.stop,
+        body=WorkStop,
+        reply=Work,
+    ),
 )
 
 SESSIONS: Sequence[Resource | Endpoint] = (
@@ -136,9 +187,19 @@ SESSIONS: Sequence[Resource | Endpoint] = (
         built={
             "list": Verb(run=resources.list_, query=resources.ResourcesQuery),
             "retrieve": Verb(run=resources.retrieve),
+            "update": Verb(run=resources.update, body=ResourceUpdate),
+            "delete": Verb(run=resources.delete, reply=dict),
         },
     ),
-    action("POST", f"{SESSION}/resources", "sessions.resources.add", gate=MANAGED),
+    action(
+        "POST",
+        f"{SESSION}/resources",
+        "sessions.resources.add",
+        gate=MANAGED,
+        run=resources.add,
+        body=FileResourceParams,
+        reply=FileResource,
+    ),
     Resource(
         name="sessions.threads",
         path=f"{SESSION}/threads",
@@ -320,6 +381,20 @@ TABLE: Sequence[Endpoint] = _rows(
     )
 )
 """The API: 114 endpoints. Literal paths stand before those with an id in the same place."""
+
+USER_TABLE: Sequence[Endpoint] = (
+    Endpoint(
+        method="GET",
+        path="/roost/v1/sessions/{session_id}/egress",
+        name="sessions.egress.list",
+        run=egress.list_,
+        query=egress.EgressQuery,
+        reply=EgressEntry,
+        listed=True,
+        rate="read",
+    ),
+)
+"""Roost's own calls for the holder of a workspace's key."""
 
 OPERATOR_TABLE: Sequence[Endpoint] = (
     Endpoint(method="GET", path="/roost/v1/health", name="health", run=operator.health, reply=dict),

@@ -20,7 +20,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from roost.store.passages import EgressLog
+
+if TYPE_CHECKING:
+    from roost.store.work import Work
 
 Row = tuple[Any, ...]
 Status = Literal["idle", "running", "rescheduling", "terminated"]
@@ -347,6 +352,8 @@ class KeyRow:
     name: str
     created_at: str
     revoked_at: str | None = None
+    environment_id: str | None = None
+    """Set for the key of a self-hosted environment's workers, which reaches that environment only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -471,6 +478,10 @@ class Store(Protocol):
     def queue(self) -> Queue: ...
     @property
     def keys(self) -> Keys: ...
+    @property
+    def egress(self) -> EgressLog: ...
+    @property
+    def work(self) -> Work: ...
     @property
     def blobs(self) -> Blobs: ...
     @property

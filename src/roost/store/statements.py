@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from roost.store.passages import EgressRow
 from roost.store.protocols import (
     WAKE_TOPIC,
     Batch,
@@ -23,10 +24,38 @@ from roost.store.protocols import (
     input_topic,
     session_topic,
 )
+from roost.store.work import WorkRow
 from roost.wire.events.event import Event
 
 _UPDATED = ("workspace_id", "kind", "id", "body", "number", "updated_at", "archived_at", "private")
+_PASSED = (
+    "session_id",
+    "at",
+    "method",
+    "host",
+    "port",
+    "decision",
+    "reason",
+    "sent_bytes",
+    "received_bytes",
+    "duration_ms",
+)
+EGRESS_ROWS_MAX = 10_000
+"""How many entries a session's egress log keeps."""
 _QUEUED = ("id", "type", "head", "thread_id", "answers")
+_WORKED = (
+    "id",
+    "state",
+    "metadata",
+    "acknowledged_at",
+    "started_at",
+    "latest_heartbeat_at",
+    "lease_until",
+    "stop_requested_at",
+    "stopped_at",
+    "token_hash",
+    "revision",
+)
 
 
 def _fields(row: Any, names: Sequence[str] = ()) -> dict[str, Any]:
@@ -107,8 +136,11 @@ def session_archive(id: str, *, at: str) -> Statement:
 
 
 def session_delete(id: str) -> tuple[Statement, ...]:
-    """Removes the row, its events and its inputs."""
-    return tuple(Statement(q, {"id": id}) for q in ("session_delete_events", "session_delete_inputs", "session_delete"))
+    """Removes the row, its events, its inputs and its egress log."""
+    return tuple(
+        Statement(q, {"id": id})
+        for q in ("session_delete_events", "session_delete_inputs", "session_delete_egress", "session_delete")
+    )
 
 
 def session_progress(id: str, *, status: Status, usage: bytes, running_since: str | None, at: str) -> Statement:
@@ -191,6 +223,19 @@ def fenced(claim: Claim, *statements: Statement, wakes: bool = False) -> Batch:
     return Batch(statements, Fence(claim.session_id, claim.epoch), hints(claim.session_id, wakes=wakes))
 
 
+# --- the way out -----------------------------------------------------------------------------------------------------
+
+
+def egress_append(rows: Sequence[EgressRow]) -> tuple[Statement, ...]:
+    """Adds to the egress logs of sessions that still exist, and keeps each one's newest `EGRESS_ROWS_MAX`."""
+    inserts = tuple(Statement("egress_insert", _fields(row, _PASSED)) for row in rows)
+    trims = (
+        Statement("egress_trim", {"session_id": session_id, "kept": EGRESS_ROWS_MAX})
+        for session_id in dict.fromkeys(row.session_id for row in rows)
+    )
+    return (*inserts, *trims)
+
+
 # --- keys, idempotency ----------------------------------------------------------------------------------------------
 
 
@@ -216,3 +261,46 @@ def replay_insert(workspace_id: str, key: str, path: str, replay: Replay, *, now
 
 def replays_expire(*, before: str) -> Statement:
     return Statement("replays_expire", {"before": before})
+
+
+# --- the work of self-hosted environments ---------------------------------------------------------------------------
+
+
+def work_ensure(id: str, session_id: str, *, now: str, only_busy: bool = False) -> Statement:
+    """Queues an item for a session that the store holds, unless the session has one that is not stopped.
+
+    With `only_busy` also unless a brain works on the session, or is about to.
+    """
+    return Statement(
+        "work_ensure", {"id": id, "session_id": session_id, "created_at": now, "only_busy": int(only_busy)}
+    )
+
+
+def work_claim(environment_id: str, *, now: str, polled_before: str, token_hash: str) -> Statement:
+    """Hands out the oldest free item: returns its row, or none. Any earlier token of the item ends.
+
+    Free is what waits, what was polled before `polled_before` and never acknowledged, and what has a lapsed lease.
+    """
+    return Statement(
+        "work_claim",
+        {"environment_id": environment_id, "now": now, "polled_before": polled_before, "token_hash": token_hash},
+    )
+
+
+def work_update(row: WorkRow) -> Statement:
+    """Replaces what may change, if nobody changed the item since it was read with this `revision`."""
+    return Statement("work_update", _fields(row, _WORKED), rows=1)
+
+
+def work_lapse(environment_id: str, *, now: str) -> Statement:
+    """Ends items that were to stop and whose lease ran out: their worker is gone."""
+    return Statement("work_lapse", {"environment_id": environment_id, "now": now})
+
+
+def work_end(session_id: str, *, now: str) -> Statement:
+    """Stops a session's item, if it has one; a worker that holds it is told at its next heartbeat."""
+    return Statement("work_end", {"session_id": session_id, "now": now})
+
+
+def work_delete_session(session_id: str) -> Statement:
+    return Statement("work_delete_session", {"session_id": session_id})

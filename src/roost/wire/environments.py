@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints
 
@@ -24,9 +26,14 @@ def _host_pattern(host: str) -> str:
     return host
 
 
+def mcp_hosts(mcp_servers: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The hosts of the URLs of an agent's MCP servers, in lower case, each once."""
+    hosts = (urlsplit(server["url"]).hostname for server in mcp_servers)
+    return tuple(dict.fromkeys(host for host in hosts if host))
+
+
 HostPattern = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_host_pattern)]
 Scope = Annotated[Literal["organization", "account"], AfterValidator(unbuilt_value("account"))]
-NoMcp = Annotated[bool | None, AfterValidator(unbuilt("MCP"))]
 NoPackages = Annotated[list[Any] | None, AfterValidator(unbuilt("packages"))]
 
 
@@ -37,7 +44,7 @@ class UnrestrictedParams(Params):
 class LimitedParams(Params):
     type: Literal["limited"]
     allowed_hosts: Annotated[list[HostPattern], Field(max_length=ALLOWED_HOSTS_MAX)] | None = None
-    allow_mcp_servers: NoMcp = None
+    allow_mcp_servers: bool | None = None
     allow_package_managers: bool | None = None
 
 
@@ -61,7 +68,7 @@ class CloudConfigParams(Params):
 
 
 class SelfHostedConfigParams(Params):
-    type: Annotated[Literal["self_hosted"], AfterValidator(unbuilt_value("self_hosted"))]
+    type: Literal["self_hosted"]
 
 
 ConfigParams = Annotated[CloudConfigParams | SelfHostedConfigParams, Field(discriminator="type")]
@@ -117,12 +124,21 @@ class CloudConfig(Wire):
     packages: Packages = Packages()
 
 
+class SelfHostedConfig(Wire):
+    """The tools run on machines of the user's own, whose workers take sessions from the work queue."""
+
+    type: Literal["self_hosted"] = "self_hosted"
+
+
+Config = Annotated[CloudConfig | SelfHostedConfig, Field(discriminator="type")]
+
+
 class Environment(Wire):
     id: str
     type: Literal["environment"] = "environment"
     name: str
     description: str | None
-    config: CloudConfig
+    config: Config
     metadata: dict[str, str]
     created_at: str
     updated_at: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from roost.wire.shape import encode
@@ -36,8 +37,9 @@ TYPES: dict[int, ErrorType] = {
 class ApiError(Exception):
     """A request that is answered with an error.
 
-    `message` is for people and names the field; `code` is for programs (`error.details.error_code`). `retry` overrides
-    the client's own decision to try again, which for 409 and 5xx would be yes; None leaves it to the client.
+    `message` is for people and names the field; `code` is for programs (`error.details.error_code`), and `details` are
+    what stands beside the code. `retry` overrides the client's own decision to try again, which for 409 and 5xx would
+    be yes; None leaves it to the client.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class ApiError(Exception):
         code: str | None = None,
         retry: bool | None = None,
         retry_after_s: float | None = None,
+        details: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -55,6 +58,7 @@ class ApiError(Exception):
         self.code = code
         self.retry = retry
         self.retry_after_s = retry_after_s
+        self.details = details or {}
 
     @property
     def type(self) -> ErrorType:
@@ -63,7 +67,7 @@ class ApiError(Exception):
     def envelope(self, request_id: str) -> bytes:
         error: dict[str, object] = {"type": self.type, "message": self.message}
         if self.code:
-            error["details"] = {"error_code": self.code}
+            error["details"] = {"error_code": self.code, **self.details}
         return encode({"type": "error", "error": error, "request_id": request_id})
 
     def headers(self) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from roost.wire.fields import Name
+from roost.wire.fields import Id, Name
 from roost.wire.shape import Params, Wire
 
 DEFAULT_WORKSPACE = "wrkspc_default"
@@ -18,6 +18,8 @@ WorkspaceId = Annotated[str, StringConstraints(pattern=r"^wrkspc_[A-Za-z0-9_-]{1
 class KeyCreate(Params):
     name: Name
     workspace_id: WorkspaceId = DEFAULT_WORKSPACE
+    environment_id: Id | None = None
+    """Makes it the key of this self-hosted environment's workers, good for nothing else."""
 
 
 class Key(Wire):
@@ -25,6 +27,7 @@ class Key(Wire):
     type: Literal["api_key"] = "api_key"
     name: str
     workspace_id: str
+    environment_id: str | None = None
     created_at: str
     revoked_at: str | None = None
 

@@ -21,7 +21,7 @@ from roost.wire.fields import (
     Version,
     shorthand,
 )
-from roost.wire.resources import RESOURCES_MAX, FileResource, ResourceParams
+from roost.wire.resources import RESOURCES_MAX, FileResource, FileResourceParams
 from roost.wire.shape import Params, Wire
 
 INITIAL_EVENTS_MAX = 50
@@ -64,7 +64,7 @@ class SessionCreate(Params):
     agent: AgentParam
     environment_id: Id
     initial_events: Annotated[list[InitialEvent], Field(max_length=INITIAL_EVENTS_MAX)] = []
-    resources: Annotated[list[ResourceParams], Field(max_length=RESOURCES_MAX)] = []
+    resources: Annotated[list[FileResourceParams], Field(max_length=RESOURCES_MAX)] = []
     vault_ids: NoVaults = None
     budget: NoBudget = None
     title: Title | None = None
@@ -135,9 +135,13 @@ class Thread(Wire):
     archived_at: str | None = None
 
 
-def closed(session_id: str) -> ApiError:
-    """409: an archived or terminated session takes nothing more."""
-    return ApiError(409, f"The session {session_id} is archived or terminated and accepts no events.", retry=False)
+def closed(session_id: str, *, final: bool = False) -> ApiError:
+    """An archived or terminated session takes nothing more: 409, or 400 where `final`.
+
+    What runs tools for a session tries a result again for minutes after a 409 (contract/sdk-helpers.md, point 10).
+    """
+    message = f"The session {session_id} is archived or terminated and accepts no events."
+    return ApiError(400 if final else 409, message, retry=False)
 
 
 EVENTS_MAX = 100

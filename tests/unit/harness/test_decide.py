@@ -36,8 +36,8 @@ def after(book: LogBook, *waiting: str, at_s: float = 0) -> Step:
     return next_step(book.state, inputs, now=timestamp(START + timedelta(seconds=at_s)), settings=SETTINGS)
 
 
-def calling(*names: str) -> tuple[LogBook, list[str]]:
-    book = opening()
+def calling(*names: str, self_hosted: bool = False) -> tuple[LogBook, list[str]]:
+    book = opening(self_hosted=self_hosted)
     return book, book.replies(*(call(f"t{n}", name) for n, name in enumerate(names)), stop_reason="tool_use")
 
 
@@ -160,6 +160,37 @@ def test_denied_calls_are_answered_before_the_approved_ones_run() -> None:
     assert [found.event_id for found in step.calls] == [ids[1]]
     book.results(ids[1], is_error=True)
     assert isinstance(after(book), Execute)
+
+
+def test_what_a_worker_runs_is_waited_for_and_not_executed() -> None:
+    book, ids = calling("bash", "look", self_hosted=True)
+    assert after(book) == Park(tuple(ids))
+    book.worker_results(ids[0])
+    assert after(book) == Park((ids[1],))
+    book.answers(ids[1])
+    assert after(book) == Ask(())
+
+
+def test_an_approved_call_of_a_worker_still_waits_for_its_result() -> None:
+    book, ids = calling("write", self_hosted=True)
+    book.rests(*ids)
+    book.allows(ids[0])
+    assert after(book) == Rest()
+    book.worker_results(ids[0])
+    assert after(book) == Ask(())
+
+
+def test_a_call_that_no_worker_may_run_is_answered_here() -> None:
+    book, ids = calling("bash", "grep", self_hosted=True)
+    step = after(book)
+    assert isinstance(step, Answer)
+    assert [found.event_id for found in step.calls] == [ids[1]]
+
+
+def test_a_worker_s_call_that_the_user_denies_is_answered_here() -> None:
+    book, ids = calling("write", self_hosted=True)
+    book.denies(ids[0])
+    assert isinstance(after(book), Answer)
 
 
 def test_the_model_is_asked_when_all_calls_are_answered() -> None:

@@ -45,6 +45,14 @@ def test_thinking_and_calls_come_back_as_the_model_said_them() -> None:
     assert answer.content == (result("t1", "a b"),)
 
 
+def test_a_worker_s_result_answers_its_call_and_leaves_our_hands_unused() -> None:
+    book = opening(self_hosted=True)
+    (used,) = book.replies(call("t1", "bash", command="ls"), stop_reason="tool_use")
+    book.worker_results(used, "a b")
+    assert not book.state.used_hands
+    assert asked(book)[-1].content == (result("t1", "a b"),)
+
+
 def test_thinking_without_a_signature_is_not_sent_back() -> None:
     book = opening()
     book.replies(thinking("hm", signature=""), text("Hi"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -22,66 +22,73 @@ def _string(description: str) -> Mapping[str, Any]:
     return {"type": "string", "description": description}
 
 
-BUILT_IN: Mapping[str, Block] = {
-    "bash": _tool(
-        "bash",
-        "Run a command in the session's one persistent shell. Directory, variables and background jobs are kept "
-        "between calls. Standard output and standard error come back together; a non-zero exit is an error result. "
-        "Of long output the end is kept.",
-        [],
-        command=_string("The command. Needed unless `restart` is set."),
-        restart={"type": "boolean", "description": "Start a fresh shell and end everything the old one started."},
-        timeout_ms={
-            "type": "integer",
-            "description": f"Time limit in milliseconds; {_TIMEOUT_DEFAULT_S * 1000} when left out.",
-        },
-    ),
-    "read": _tool(
-        "read",
-        "Read a file: text as it is, images and PDF as something you can look at. Text is limited to 256 KiB; read a "
-        "larger file in parts with `view_range`.",
-        ["file_path"],
-        file_path=_string("Path of the file; relative paths start at /workspace."),
-        view_range={
-            "type": "array",
-            "items": {"type": "integer"},
-            "minItems": 2,
-            "maxItems": 2,
-            "description": "First and last line, counted from 1; a last line of 0 or less means the end of the file.",
-        },
-    ),
-    "write": _tool(
-        "write",
-        "Write a whole file, replacing what is there. Missing directories are made.",
-        ["file_path", "content"],
-        file_path=_string("Path of the file."),
-        content=_string("All of the file's text."),
-    ),
-    "edit": _tool(
-        "edit",
-        "Replace text in a file. `old_string` must occur exactly once, unless `replace_all` is set.",
-        ["file_path", "old_string", "new_string"],
-        file_path=_string("Path of the file."),
-        old_string=_string("The text to replace, to the letter."),
-        new_string=_string("The text to put in its place."),
-        replace_all={"type": "boolean", "description": "Replace every occurrence."},
-    ),
-    "glob": _tool(
-        "glob",
-        "Find files by name, newest first, at most 200. `**` crosses directories.",
-        ["pattern"],
-        pattern=_string("For example `src/**/*.py`."),
-        path=_string("Directory to search; /workspace when left out."),
-    ),
-    "grep": _tool(
-        "grep",
-        "Search file contents with a regular expression. Answers lines as path:line:text.",
-        ["pattern"],
-        pattern=_string("The regular expression."),
-        path=_string("File or directory to search; /workspace when left out."),
-    ),
-}
+def _built_in(home: str) -> Mapping[str, Block]:
+    return {
+        "bash": _tool(
+            "bash",
+            "Run a command in the session's one persistent shell. Directory, variables and background jobs are kept "
+            "between calls. Standard output and standard error come back together; a non-zero exit is an error result. "
+            "Of long output the end is kept.",
+            [],
+            command=_string("The command. Needed unless `restart` is set."),
+            restart={"type": "boolean", "description": "Start a fresh shell and end everything the old one started."},
+            timeout_ms={
+                "type": "integer",
+                "description": f"Time limit in milliseconds; {_TIMEOUT_DEFAULT_S * 1000} when left out.",
+            },
+        ),
+        "read": _tool(
+            "read",
+            "Read a file: text as it is, images and PDF as something you can look at. Text is limited to 256 KiB; read "
+            "a larger file in parts with `view_range`.",
+            ["file_path"],
+            file_path=_string(f"Path of the file; relative paths start at {home}."),
+            view_range={
+                "type": "array",
+                "items": {"type": "integer"},
+                "minItems": 2,
+                "maxItems": 2,
+                "description": "First and last line, counted from 1; a last line of 0 or less means the end of the "
+                "file.",
+            },
+        ),
+        "write": _tool(
+            "write",
+            "Write a whole file, replacing what is there. Missing directories are made.",
+            ["file_path", "content"],
+            file_path=_string("Path of the file."),
+            content=_string("All of the file's text."),
+        ),
+        "edit": _tool(
+            "edit",
+            "Replace text in a file. `old_string` must occur exactly once, unless `replace_all` is set.",
+            ["file_path", "old_string", "new_string"],
+            file_path=_string("Path of the file."),
+            old_string=_string("The text to replace, to the letter."),
+            new_string=_string("The text to put in its place."),
+            replace_all={"type": "boolean", "description": "Replace every occurrence."},
+        ),
+        "glob": _tool(
+            "glob",
+            "Find files by name, newest first, at most 200. `**` crosses directories.",
+            ["pattern"],
+            pattern=_string("For example `src/**/*.py`."),
+            path=_string(f"Directory to search; {home} when left out."),
+        ),
+        "grep": _tool(
+            "grep",
+            "Search file contents with a regular expression. Answers lines as path:line:text.",
+            ["pattern"],
+            pattern=_string("The regular expression."),
+            path=_string(f"File or directory to search; {home} when left out."),
+        ),
+    }
+
+
+BUILT_IN = _built_in("/workspace")
 """Tools that run in the sandbox. Byte-stable: changing a word here changes the prompt prefix of every session."""
+REMOTE = _built_in("the working directory")
+"""The same tools where a worker runs them."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,7 @@ class Toolset:
     """The tools of one agent snapshot."""
 
     tools: Sequence[Mapping[str, Any]]
+    built_in: Mapping[str, Block] = field(default_factory=lambda: BUILT_IN)
 
     @cached_property
     def policies(self) -> Mapping[str, Literal["always_allow", "always_ask"]]:
@@ -105,7 +113,7 @@ class Toolset:
         for toolset in self.tools:
             if toolset["type"] == "agent_toolset_20260401":
                 named = {config["name"]: config for config in toolset["configs"]}
-                for name in BUILT_IN:
+                for name in self.built_in:
                     config = named.get(name, toolset["default_config"])
                     if config["enabled"]:
                         found[name] = config["permission_policy"]["type"]
@@ -118,7 +126,7 @@ class Toolset:
     @cached_property
     def definitions(self) -> tuple[Block, ...]:
         """What is sent to the model."""
-        built_in = [definition for name, definition in BUILT_IN.items() if name in self.policies]
+        built_in = [definition for name, definition in self.built_in.items() if name in self.policies]
         custom = [{key: tool[key] for key in ("name", "description", "input_schema")} for tool in self.custom.values()]
         return (*built_in, *custom)
 

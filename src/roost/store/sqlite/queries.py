@@ -8,11 +8,19 @@ from dataclasses import dataclass, fields
 from functools import cache
 from importlib import resources
 
+from roost.store.passages import EgressRow
 from roost.store.protocols import KeyRow, ObjectRow, SessionRow
+from roost.store.work import WorkRow
 
 _COLUMNS = {
     name: ", ".join(field.name for field in fields(row))
-    for name, row in {"object": ObjectRow, "session": SessionRow, "key": KeyRow}.items()
+    for name, row in {
+        "object": ObjectRow,
+        "session": SessionRow,
+        "key": KeyRow,
+        "egress": EgressRow,
+        "work": WorkRow,
+    }.items()
 }
 _QUERY = re.compile(r"^-- name: (?P<name>\w+)\n-- (?P<about>.+)\n(?P<sql>[^;]+);", re.MULTILINE)
 

@@ -1,5 +1,5 @@
--- Every query has a name and one sentence that says what it is for. `{object}`, `{session}` and `{key}` stand for the
--- columns of ObjectRow, SessionRow and KeyRow, in the order of their fields.
+-- Every query has a name and one sentence that says what it is for. `{object}`, `{session}`, `{key}` and `{work}` stand
+-- for the columns of ObjectRow, SessionRow, KeyRow and WorkRow, in the order of their fields.
 
 -- name: fence
 -- One row while the session's epoch is still the writer's.
@@ -159,6 +159,10 @@ DELETE FROM events WHERE session_id = :id;
 -- name: session_delete_inputs
 -- Removes a session's inputs.
 DELETE FROM inputs WHERE session_id = :id;
+
+-- name: session_delete_egress
+-- Removes a session's egress log.
+DELETE FROM egress WHERE session_id = :id;
 
 -- name: session_delete
 -- Removes a session's row.
@@ -348,8 +352,8 @@ ORDER BY id;
 
 -- name: key_insert
 -- Adds an API key by its hash.
-INSERT INTO keys (id, workspace_id, name, created_at, revoked_at, key_hash)
-VALUES (:id, :workspace_id, :name, :created_at, :revoked_at, :key_hash);
+INSERT INTO keys (id, workspace_id, name, created_at, revoked_at, environment_id, key_hash)
+VALUES (:id, :workspace_id, :name, :created_at, :revoked_at, :environment_id, :key_hash);
 
 -- name: key_revoke
 -- Ends an API key that is in force.
@@ -376,3 +380,99 @@ WHERE workspace_id = :workspace_id AND key = :key AND path = :path AND created_a
 -- name: replays_expire
 -- Forgets answers recorded before a time.
 DELETE FROM replays WHERE created_at < :before;
+
+-- name: work_ensure
+-- Queues work for a session, unless some is queued or in hand already, or only a busy session wants any.
+INSERT INTO work (id, workspace_id, environment_id, session_id, state, created_at, metadata, revision)
+SELECT :id, workspace_id, environment_id, id, 'queued', :created_at, CAST('{}' AS BLOB), 0
+FROM sessions WHERE id = :session_id AND (NOT :only_busy OR wake_at IS NOT NULL OR owner IS NOT NULL)
+ON CONFLICT (session_id) WHERE state <> 'stopped' DO NOTHING;
+
+-- name: work_claim
+-- Hands out the oldest item that is free: never polled, polled but not acknowledged in time, or with a lapsed lease.
+UPDATE work
+SET state = 'queued', polled_at = :now, token_hash = :token_hash, acknowledged_at = NULL, started_at = NULL,
+    latest_heartbeat_at = NULL, lease_until = NULL, revision = revision + 1
+WHERE id = (
+    SELECT id FROM work
+    WHERE environment_id = :environment_id AND (
+        (state = 'queued' AND coalesce(polled_at <= :polled_before, TRUE))
+        OR (state IN ('starting', 'active') AND lease_until <= :now)
+    )
+    ORDER BY created_at, id LIMIT 1
+)
+RETURNING {work};
+
+-- name: work_available
+-- One row while an item could be handed out.
+SELECT 1 FROM work
+WHERE environment_id = :environment_id AND (
+    (state = 'queued' AND coalesce(polled_at <= :polled_before, TRUE))
+    OR (state IN ('starting', 'active') AND lease_until <= :now)
+) LIMIT 1;
+
+-- name: work_update
+-- Replaces what may change of an item that nobody updated since it was read.
+UPDATE work
+SET state = :state, metadata = :metadata, acknowledged_at = :acknowledged_at, started_at = :started_at,
+    latest_heartbeat_at = :latest_heartbeat_at, lease_until = :lease_until, stop_requested_at = :stop_requested_at,
+    stopped_at = :stopped_at, token_hash = :token_hash, revision = revision + 1
+WHERE id = :id AND revision = :revision;
+
+-- name: work_lapse
+-- Ends the items of an environment that were to stop and whose worker is gone.
+UPDATE work SET state = 'stopped', stopped_at = :now, token_hash = NULL, revision = revision + 1
+WHERE environment_id = :environment_id AND state = 'stopping' AND lease_until <= :now;
+
+-- name: work_end
+-- Stops a session's item: at once where no worker holds it, else its worker is told at the next heartbeat.
+UPDATE work
+SET state = CASE WHEN state = 'queued' THEN 'stopped' ELSE 'stopping' END, stop_requested_at = :now,
+    stopped_at = CASE WHEN state = 'queued' THEN :now END,
+    token_hash = CASE WHEN state = 'queued' THEN NULL ELSE token_hash END, revision = revision + 1
+WHERE session_id = :session_id AND state IN ('queued', 'starting', 'active');
+
+-- name: work_delete_session
+-- Removes the items of a session.
+DELETE FROM work WHERE session_id = :session_id;
+
+-- name: work_get
+-- One item of an environment.
+SELECT {work} FROM work WHERE environment_id = :environment_id AND id = :id;
+
+-- name: work_by_token
+-- The item that was handed out with the token of this hash.
+SELECT {work} FROM work WHERE token_hash = :token_hash;
+
+-- name: work_newest
+-- A page of an environment's items, newest first.
+SELECT {work} FROM work
+WHERE environment_id = :environment_id
+    AND (created_at, id) > (:low_key, :low_id) AND (created_at, id) < (:high_key, :high_id)
+ORDER BY created_at DESC, id DESC LIMIT :limit;
+
+-- name: work_stats
+-- How many items wait, how many were polled and not acknowledged yet, and since when the oldest of both is queued.
+SELECT count(*) FILTER (WHERE polled_at IS NULL), count(*) FILTER (WHERE polled_at IS NOT NULL), min(created_at)
+FROM work WHERE environment_id = :environment_id AND state = 'queued';
+
+-- name: egress_insert
+-- Adds to a session's egress log, where the session still exists.
+INSERT INTO egress (
+    session_id, n, at, method, host, port, decision, reason, sent_bytes, received_bytes, duration_ms
+)
+SELECT
+    :session_id, coalesce((SELECT max(n) FROM egress WHERE session_id = :session_id), 0) + 1,
+    :at, :method, :host, :port, :decision, :reason, :sent_bytes, :received_bytes, :duration_ms
+WHERE EXISTS (SELECT 1 FROM sessions WHERE id = :session_id);
+
+-- name: egress_trim
+-- Removes all but the newest entries of a session's egress log.
+DELETE FROM egress
+WHERE session_id = :session_id AND n <= (SELECT max(n) FROM egress WHERE session_id = :session_id) - :kept;
+
+-- name: egress_list
+-- A page of a session's egress log, newest first.
+SELECT {egress} FROM egress
+WHERE session_id = :session_id AND n < :before AND (:decision IS NULL OR decision = :decision)
+ORDER BY n DESC LIMIT :limit;

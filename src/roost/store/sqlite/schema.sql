@@ -105,7 +105,8 @@ CREATE TABLE keys (
     name TEXT NOT NULL,
     created_at TEXT NOT NULL,
     revoked_at TEXT,
-    key_hash TEXT NOT NULL UNIQUE
+    key_hash TEXT NOT NULL UNIQUE,
+    environment_id TEXT
 ) STRICT;
 
 CREATE INDEX keys_by_workspace ON keys (workspace_id, created_at, id);
@@ -122,3 +123,43 @@ CREATE TABLE replays (
 ) STRICT;
 
 CREATE INDEX replays_by_time ON replays (created_at);
+
+CREATE TABLE work (
+    id TEXT NOT NULL PRIMARY KEY,
+    workspace_id TEXT NOT NULL,
+    environment_id TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('queued', 'starting', 'active', 'stopping', 'stopped')),
+    created_at TEXT NOT NULL,
+    metadata BLOB NOT NULL,
+    polled_at TEXT,
+    acknowledged_at TEXT,
+    started_at TEXT,
+    latest_heartbeat_at TEXT,
+    lease_until TEXT,
+    stop_requested_at TEXT,
+    stopped_at TEXT,
+    token_hash TEXT,
+    revision INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX work_by_time ON work (environment_id, created_at, id);
+
+CREATE UNIQUE INDEX work_by_session ON work (session_id) WHERE state <> 'stopped';
+
+CREATE UNIQUE INDEX work_by_token ON work (token_hash) WHERE token_hash IS NOT NULL;
+
+CREATE TABLE egress (
+    session_id TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    at TEXT NOT NULL,
+    method TEXT NOT NULL,
+    host TEXT NOT NULL,
+    port INTEGER NOT NULL,
+    decision TEXT NOT NULL CHECK (decision IN ('allowed', 'refused', 'failed')),
+    reason TEXT NOT NULL,
+    sent_bytes INTEGER NOT NULL,
+    received_bytes INTEGER NOT NULL,
+    duration_ms INTEGER NOT NULL,
+    PRIMARY KEY (session_id, n)
+) STRICT;

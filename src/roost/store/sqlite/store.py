@@ -16,6 +16,7 @@ from roost.store.bus import LocalBus
 from roost.store.folder import FILE_MODE, FolderLock, make_data_folder, sync_folder
 from roost.store.protocols import Batch, Row
 from roost.store.sqlite.connection import connect, named
+from roost.store.sqlite.egress import SqliteEgressLog
 from roost.store.sqlite.keys import SqliteKeys
 from roost.store.sqlite.log import SqliteLog
 from roost.store.sqlite.objects import SqliteObjects
@@ -23,6 +24,7 @@ from roost.store.sqlite.queue import SqliteQueue
 from roost.store.sqlite.reader import Reader
 from roost.store.sqlite.schema import migrate
 from roost.store.sqlite.sessions import SqliteSessions
+from roost.store.sqlite.work import SqliteWork
 from roost.store.sqlite.writer import Writer
 
 
@@ -40,6 +42,8 @@ class SqliteStore:
         self.log = SqliteLog(reader)
         self.queue = SqliteQueue(reader, self._writer)
         self.keys = SqliteKeys(reader)
+        self.egress = SqliteEgressLog(reader)
+        self.work = SqliteWork(reader)
 
     @classmethod
     async def open(cls, folder: Path, clock: Clock) -> SqliteStore:

@@ -110,6 +110,16 @@ class UserCustomToolResult(Event):
     session_thread_id: str | None = None
 
 
+class UserToolResult(Event):
+    """What a built-in tool gave on a worker's machine."""
+
+    type: Literal["user.tool_result"] = "user.tool_result"
+    tool_use_id: str
+    content: list[ResultBlock] | None = None
+    is_error: bool | None = None
+    session_thread_id: str | None = None
+
+
 class SystemMessage(Event):
     type: Literal["system.message"] = "system.message"
     content: SystemContent
