@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import uvloop
 
-from benchmarks import logs, turns
+from benchmarks import hands, logs, turns
 from benchmarks.measure import Finding
 from benchmarks.rig import own_process, same_process
 
@@ -17,6 +20,9 @@ async def findings() -> list[Finding]:
             print(finding.line(), flush=True)
         found.extend(more)
 
+    with TemporaryDirectory(prefix="roost-bench-") as folder:
+        async for finding in hands.all_of_them(Path(folder)):
+            report(finding)
     async with own_process() as rig:
         report(await turns.text_turn(rig))
         report(await turns.bash_call(rig))

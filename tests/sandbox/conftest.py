@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from roost.sandbox.bubblewrap import BubblewrapBackend, Limits
 from roost.sandbox.conformance import MOMENT_S, Bench
 from roost.sandbox.fleet import Fleet
 from roost.sandbox.interface import Upload
+from tests.sandbox.leaks import left_behind, traces
 
 UPLOADED = "uploaded"
 
@@ -28,6 +29,14 @@ async def until_running(fleet: Fleet, session_id: str, call_id: str) -> None:
     async with asyncio.timeout(MOMENT_S):
         while await fleet.lookup(session_id, call_id, epoch=1) != "running":  # noqa: ASYNC110
             await asyncio.sleep(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """After the last test nothing of any sandbox is there any more; what is, fails the tests."""
+    before = traces(tmp_path_factory.getbasetemp())
+    yield
+    assert not left_behind(tmp_path_factory.getbasetemp(), before)
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,8 @@ async def execute(connection: Toolhost, timeout_s: float = 10) -> object:
         b'{"id": 0, "result": {"content": [{"type": "text", "text": ""}], "is_error": false}}\n',
         b'{"id": 0, "result": {"content": [{"type": "text", "text": "x"}], "is_error": "no"}}\n',
         b'{"id": 0, "result": {"content": [{"type": "video", "source": {}}], "is_error": false}}\n',
+        b'{"id": 0, "result": {"content": [{"type": "image", "source": '
+        b'{"media_type": "image/png", "data": "no base64!"}}], "is_error": false}}\n',
         b'{"id": [], "result": 1}\n',
     ],
 )

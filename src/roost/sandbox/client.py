@@ -7,6 +7,7 @@ shape than a tool's ends the connection, and the sandbox counts as lost.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import itertools
 import os
@@ -165,6 +166,7 @@ def _block(block: Any) -> Mapping[str, Any]:
         return {"type": "text", "text": block["text"]}
     source = block["source"]
     data = source["data"]
-    if source["media_type"] not in _MEDIA[kind] or not isinstance(data, str) or not data.isascii():
+    if source["media_type"] not in _MEDIA[kind] or not isinstance(data, str):
         raise ValueError
+    base64.b64decode(data, validate=True)
     return {"type": kind, "source": {"type": "base64", "media_type": source["media_type"], "data": data}}

@@ -73,10 +73,10 @@ class Bench:
         """The text a command gives, error or not."""
         return text(await self.call("bash", command=command, **more))
 
-    async def running(self, command: str, call_id: str) -> asyncio.Task[ToolResult]:
-        """A command that has certainly started: it is preceded by the making of a file, which is waited for."""
+    async def running(self, command: str, call_id: str, *, first: str = ":") -> asyncio.Task[ToolResult]:
+        """A command that has certainly started: `first` and the making of a file, which is waited for, precede it."""
         mark = f"{self.paths.workspace}/started-{call_id}"
-        task = asyncio.create_task(self.call("bash", call_id=call_id, command=f"touch {mark}; {command}"))
+        task = asyncio.create_task(self.call("bash", call_id=call_id, command=f"{first}; touch {mark}; {command}"))
         async with asyncio.timeout(MOMENT_S):
             while text(await self.call("glob", pattern=f"started-{call_id}")) != mark:
                 pass
@@ -187,7 +187,7 @@ async def bash_calls_queue_in_order_and_file_tools_run_beside_them(bench: Bench)
 
 @check
 async def cancel_stops_a_running_command_at_once(bench: Bench) -> None:
-    running = await bench.running("echo partial; sleep 1000; touch ran", "long")
+    running = await bench.running("sleep 1000; touch ran", "long", first="echo partial")
     await (await bench.sandbox()).cancel("long", epoch=1)
     result = await asyncio.wait_for(running, MOMENT_S)
     expect("error", result.is_error, True)

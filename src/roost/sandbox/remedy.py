@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 from roost.sandbox.image import PYTHON
@@ -10,10 +11,18 @@ from roost.sandbox.image import PYTHON
 _APPARMOR = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 _DEBIAN = "/proc/sys/kernel/unprivileged_userns_clone"
 _MAXIMUM = "/proc/sys/user/max_user_namespaces"
+_CONTAINER_OPTIONS = "--security-opt seccomp=unconfined --security-opt systempaths=unconfined"
+"""What Docker and Podman must be told for namespaces to be allowed in a container."""
+_SYSTEM_NAMES = {"Darwin": "macOS"}
 
 
 def missing_program(bwrap: str | None) -> str:
-    """Empty when the programs are there."""
+    """Empty when the programs, and the system that they are for, are there."""
+    if (system := platform.system()) != "Linux":
+        return (
+            f"sandboxes need Linux, and this is {_SYSTEM_NAMES.get(system, system)}; run the server in a Linux "
+            f"container, for example with Docker: docker run {_CONTAINER_OPTIONS}"
+        )
     if not bwrap:
         return "bubblewrap is not installed; install it, for example with: apt-get install bubblewrap"
     if not os.access(PYTHON, os.X_OK):
@@ -37,10 +46,7 @@ def _advice(cause: str) -> str:
     if _setting(_APPARMOR) == "1":
         return "AppArmor refuses user namespaces; allow: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
     if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
-        return (
-            "This container refuses namespaces; run it with: "
-            "--security-opt seccomp=unconfined --security-opt systempaths=unconfined"
-        )
+        return f"This container refuses namespaces; run it with: {_CONTAINER_OPTIONS}"
     return "This machine refuses user namespaces; run the server where they are allowed, or as root."
 
 

@@ -37,7 +37,8 @@ def decode(line: bytes) -> Any:
     """The value a line starts with. Raises ValueError for what is not JSON."""
     try:
         value, _ = _scan(line.decode(), 0)
-    except StopIteration:
+    except (StopIteration, SystemError):
+        # The scanner looks for `json`'s own error class; as nothing has imported that, it fails without an error.
         raise ValueError("not JSON") from None
     return value
 

@@ -52,22 +52,32 @@ class Toolhost:
             fd, _ = listener._accept()  # type: ignore[attr-defined]
             connection = Connection(fd)
             self._connections.add(connection)
-            start_new_thread(self._talk, (connection,))
+            try:
+                start_new_thread(self._talk, (connection,))
+            except RuntimeError:
+                # The sandbox has no room for another thread. The server finds it gone, and the next one may get in.
+                self._hang_up(connection)
 
     def _talk(self, connection: Connection) -> None:
         try:
             for line in connection.lines():
                 self._answer(connection, decode(line))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             # Only the server speaks here; a peer that breaks the protocol is hung up on.
             pass
+        self._hang_up(connection)
+
+    def _hang_up(self, connection: Connection) -> None:
         connection.close()
         self._alone_since_s = monotonic()
         self._connections.discard(connection)
 
     def _answer(self, connection: Connection, request: dict[str, Any]) -> None:
+        """Nothing is begun for a request that is not whole: what raises here must leave no call behind."""
+        number = _whole_number(request["id"])
+
         def reply(result: Any) -> None:
-            connection.send({"id": request["id"], "result": result})
+            connection.send({"id": number, "result": result})
 
         try:
             if request["op"] == "hello":
@@ -75,31 +85,30 @@ class Toolhost:
             elif request["op"] == "execute":
                 self._execute(request, reply)
             elif request["op"] == "lookup":
-                call = self._ledger.find(request["call_id"], request["epoch"])
+                call = self._ledger.find(_call_id(request), _whole_number(request["epoch"]))
                 reply("unknown" if call is None else call.result or "running")
             elif request["op"] == "cancel":
-                call = self._ledger.find(request["call_id"], request["epoch"])
+                call = self._ledger.find(_call_id(request), _whole_number(request["epoch"]))
                 if call and call.result is None:
                     call.cancel()
                 reply("done")
             else:
                 raise ValueError(request["op"])
         except Stale:
-            connection.send({"id": request["id"], "error": "stale_epoch"})
+            connection.send({"id": number, "error": "stale_epoch"})
 
     def _execute(self, request: dict[str, Any], reply: Any) -> None:
-        call_id = request["call_id"]
-        if not 0 < len(call_id) <= _CALL_ID_MAX or not _CALL_ID.issuperset(call_id):
-            raise ValueError("call_id")
-        call = self._ledger.begin(call_id, request["epoch"], reply)
+        call_id, epoch = _call_id(request), _whole_number(request["epoch"])
+        name, arguments = request["name"], request["input"]
+        call = self._ledger.begin(call_id, epoch, reply)
         if call is None:
             return
         call.stop = lambda: self._ledger.finish(call, CANCELLED)
-        if request["name"] == "bash":
-            self._bash_calls.put((call, "bash", request["input"]))
+        if name == "bash":
+            self._bash_calls.put((call, name, arguments))
             return
         try:
-            start_new_thread(self._run, (call, request["name"], request["input"]))
+            start_new_thread(self._run, (call, name, arguments))
         except RuntimeError:
             full = "the sandbox has no room for another process; stop some (bash with restart stops all)"
             self._ledger.finish(call, text_result(full, is_error=True))
@@ -112,6 +121,29 @@ class Toolhost:
     def _run(self, call: Call, name: str, input: Any) -> None:
         if call.result is None:
             self._ledger.finish(call, self._tools.run(call, name, input))
+
+
+def _call_id(request: dict[str, Any]) -> str:
+    call_id = request["call_id"]
+    if type(call_id) is not str or not 0 < len(call_id) <= _CALL_ID_MAX or not _CALL_ID.issuperset(call_id):
+        raise ValueError("call_id")
+    return call_id
+
+
+def _whole_number(value: Any) -> int:
+    if type(value) is not int:
+        raise ValueError("not a whole number")
+    return value
+
+
+def _capture() -> None:
+    from .capture import Capture
+
+    try:
+        Capture(EGRESS_SOCKET).serve()
+    except OSError:
+        # Low ports cannot be had here: names do not resolve, and the proxy of the variables is the only way out.
+        return
 
 
 def main(listen_fd_text: str, orphan_ttl_s: str) -> None:
@@ -132,4 +164,5 @@ def main(listen_fd_text: str, orphan_ttl_s: str) -> None:
         from .bridge import serve
 
         start_new_thread(serve, (EGRESS_SOCKET,))
+        start_new_thread(_capture, ())
     children.reap_forever()
