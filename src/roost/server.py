@@ -34,7 +34,7 @@ from roost.providers.anthropic import AnthropicProvider
 from roost.providers.catalog import Catalog
 from roost.providers.scripted import ScriptedProvider
 from roost.proxy.egress import EgressProxy
-from roost.proxy.packages import package_hosts
+from roost.proxy.packages import asked_hosts, package_hosts
 from roost.proxy.route import Route
 from roost.sandbox.bubblewrap import BubblewrapBackend, Limits
 from roost.sandbox.fleet import Fleet
@@ -170,6 +170,8 @@ async def _hands(settings: Settings, recorder: EgressRecorder, stack: AsyncExitS
     hosts = {*package_hosts(os.environ), *settings.package_hosts}
     egress = EgressProxy(route, package_hosts=hosts, report=recorder.record)
     stack.push_async_callback(egress.aclose)
+    asking = asyncio.create_task(_ask_package_managers(hosts))
+    stack.push_async_callback(_dropped, asking)
     limits = Limits(
         memory_bytes=settings.sandbox_memory_bytes_max,
         processes=settings.sandbox_processes_max,
@@ -190,6 +192,16 @@ async def _hands(settings: Settings, recorder: EgressRecorder, stack: AsyncExitS
     stack.push_async_callback(fleet.close)
     await fleet.start()
     return fleet, capability
+
+
+async def _ask_package_managers(hosts: set[str]) -> None:
+    """Adds what they say to the hosts. They take a second or two, which nobody waits for."""
+    hosts |= await asked_hosts(os.environ)
+
+
+async def _dropped(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _models(settings: Settings, stack: AsyncExitStack) -> Catalog:

@@ -95,14 +95,20 @@ def _address(text: str, version: int) -> str:
 
 
 class Rules:
-    """An environment's networking, ready to be asked (behaviour/03 section 3.2)."""
+    """An environment's networking, ready to be asked (behaviour/03 section 3.2).
+
+    `package_hosts` may still grow: what is found out later counts too.
+    """
 
     def __init__(self, networking: Networking, package_hosts: Collection[str] = ()) -> None:
         self.unrestricted = networking.type == "unrestricted"
         hosts = {host.lower().removesuffix(".") for host in networking.allowed_hosts}
         self._suffixes = tuple(host[1:] for host in hosts if host.startswith("*."))
-        self._exact = hosts | set(package_hosts if networking.allow_package_managers else ())
+        self._exact = hosts
+        self._package_hosts = package_hosts if networking.allow_package_managers else ()
 
     def allow(self, host: str) -> bool:
         """Whether the canonical host may be reached, on whatever port; its addresses are checked besides."""
-        return self.unrestricted or host in self._exact or host.endswith(self._suffixes)
+        if self.unrestricted or host in self._exact or host.endswith(self._suffixes):
+            return True
+        return host in self._package_hosts

@@ -37,7 +37,7 @@ def names(events: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def test_a_reply_is_recorded_in_the_order_the_model_gave_it() -> None:
-    blocks = (thinking("hm"), text("Let me see"), call("t1", "bash", command="ls"), call("t2", "look", at="it"))
+    blocks = (thinking("What now?"), text("Let me see"), call("t1", "bash", command="ls"), call("t2", "look", at="it"))
     events = recorded(*blocks, stop_reason="tool_use")
     assert names(events) == [
         "agent.thinking",
@@ -51,11 +51,11 @@ def test_a_reply_is_recorded_in_the_order_the_model_gave_it() -> None:
     assert (events[3]["name"], events[3]["input"]) == ("look", {"at": "it"})
     assert events[4]["model_request_start_id"] == "sevt_span"
     assert events[4]["model_usage"] == {**USAGE, "speed": None}
-    assert "hm" not in orjson.dumps(events).decode()
+    assert "What now?" not in orjson.dumps(events).decode()
 
 
 def test_the_whole_reply_is_kept_where_no_client_sees_it() -> None:
-    blocks = (thinking("hm"), text("Let me see"), call("t1", "bash", command="ls"))
+    blocks = (thinking("What now?"), text("Let me see"), call("t1", "bash", command="ls"))
     reply = read(stream(*blocks, stop_reason="tool_use"))
     *events, end = reply.drafts("sevt_span", TOOLS)
     assert end.private is not None
@@ -72,7 +72,7 @@ def test_calls_carry_the_permission_and_the_policy_that_gave_it() -> None:
 
 
 def test_texts_that_follow_each_other_are_one_message() -> None:
-    events = recorded(text("One"), text("Two"), thinking("hm"), text("Three"))
+    events = recorded(text("One"), text("Two"), thinking("What now?"), text("Three"))
     assert names(events) == ["agent.message", "agent.thinking", "agent.message", "span.model_request_end"]
     assert [block["text"] for block in events[0]["content"]] == ["One", "Two"]
 
@@ -156,9 +156,9 @@ async def test_a_preview_announces_the_id_that_the_message_will_have() -> None:
 
 
 async def test_thinking_is_announced_and_never_shown() -> None:
-    frames, _ = await previewed(thinking("hm"), text("Hi"))
+    frames, _ = await previewed(thinking("What now?"), text("Hi"))
     assert [frame["type"] for frame in frames] == ["event_start", "event_start", "event_delta", "event_delta"]
-    assert "hm" not in orjson.dumps(frames).decode()
+    assert "What now?" not in orjson.dumps(frames).decode()
 
 
 async def test_texts_of_one_message_have_indexes_without_a_gap() -> None:
