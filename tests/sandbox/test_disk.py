@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from roost.core.ids import new_id
-from roost.sandbox import bubblewrap, disk
+from roost.sandbox import disk
 from roost.sandbox.bubblewrap import BubblewrapBackend, Limits
 from roost.sandbox.conformance import Bench, text
 from roost.sandbox.disk import DiskWatch, used_bytes
@@ -58,7 +58,7 @@ async def test_over_the_limit_files_can_be_read_and_removed_and_then_work_goes_o
         measured.append(await used_bytes(folders))
         return measured[-1]
 
-    monkeypatch.setattr(bubblewrap, "used_bytes", counted)
+    monkeypatch.setattr(disk, "used_bytes", counted)
     await small.bash("head -c 1000000 /dev/zero >more")
     assert (await small.call("bash", command=GROW)).is_error
     workspace = tmp_path / "state/sessions" / small.spec.session_id / "workspace"

@@ -23,7 +23,7 @@ from typing import Any, Literal
 from roost.sandbox import command, remedy
 from roost.sandbox.cgroup import ControlGroups
 from roost.sandbox.client import Toolhost, connect, short_address
-from roost.sandbox.disk import DiskWatch, can_measure, refuse_without_room, used_bytes
+from roost.sandbox.disk import DiskWatch, Meter, can_measure, refuse_without_room
 from roost.sandbox.idrange import IDS_PER_SANDBOX, choose_base, reserved_ranges
 from roost.sandbox.image import shared_image
 from roost.sandbox.interface import (
@@ -155,6 +155,7 @@ class BubblewrapBackend:
         self._groups = ControlGroups.of_this_machine(
             self._limits.memory_bytes, self._limits.processes, self._limits.cpus
         )
+        self._meter = Meter()
         self._image: Path | None = None
         self._choosing_base = asyncio.Lock()
 
@@ -247,7 +248,7 @@ class BubblewrapBackend:
     def disk_watch(self, session_id: str) -> DiskWatch:
         """For a sandbox of the session."""
         folders = [Folder(self._sessions, session_id).path / name for name in KEPT_FOLDERS]
-        return DiskWatch(lambda: used_bytes(folders), self._limits.disk_bytes)
+        return DiskWatch(lambda: self._meter.used_bytes(folders), self._limits.disk_bytes)
 
     def _prepare(self, folder: Folder, spec: SandboxSpec, base: int) -> None:
         """Blocks. Raises SandboxUnavailable, OSError."""
