@@ -8,9 +8,10 @@ from collections import deque
 from typing import Protocol
 
 from roost.core.clock import Clock, timestamp
-from roost.store.passages import EgressDecision, EgressRow
+from roost.store.passages import EgressRow
 from roost.store.protocols import Batch, Store, StoreError
 from roost.store.statements import egress_append
+from roost.wire.egress import Decision
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class Passage(Protocol):
     method: str
     host: str
     port: int
-    decision: EgressDecision
+    decision: Decision
     reason: str
     sent_bytes: int
     received_bytes: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from roost.operations.cursor import Cursor, parse
+from roost.operations.lists import cut
 from roost.operations.resource import Context, Reply
 from roost.operations.sessions import existing
 from roost.store.passages import EgressRow
@@ -21,9 +22,7 @@ async def list_(ctx: Context, *, session_id: str, query: EgressQuery) -> Reply:
     place = parse(query.page, name, descending=True, by_number=True)
     before = int(place.key) if place else None
     rows = await ctx.store.egress.list(session_id, before=before, decision=query.decision, limit=query.limit + 1)
-    shown = rows[: query.limit]
-    more = len(rows) > len(shown)
-    next_page = Cursor(name, True, shown[-1].n, session_id).text() if more else None
+    shown, next_page = cut(rows, query.limit, lambda last: Cursor(name, True, last.n, session_id))
     return Reply(page([_entry(row).encode() for row in shown], next_page))
 
 

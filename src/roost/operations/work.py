@@ -16,6 +16,7 @@ from roost.core.clock import later, parse_timestamp, timestamp
 from roost.core.ids import new_id
 from roost.operations import environments
 from roost.operations.cursor import Cursor, parse
+from roost.operations.lists import cut
 from roost.operations.operator import key_digest
 from roost.operations.resource import Context, Reply, Results, Write
 from roost.store.protocols import Batch, Statement
@@ -140,9 +141,7 @@ async def list_(ctx: Context, *, environment_id: str, query: PageQuery) -> Reply
     place = parse(query.page, name, descending=True)
     after = place.position if place else None
     rows = await ctx.store.work.list(environment_id, limit=query.limit + 1, after=after)
-    shown = rows[: query.limit]
-    more = len(rows) > query.limit
-    next_page = Cursor(name, True, shown[-1].created_at, shown[-1].id).text() if more else None
+    shown, next_page = cut(rows, query.limit, lambda last: Cursor(name, True, last.created_at, last.id))
     return Reply(page([_shown(row).encode() for row in shown], next_page))
 
 

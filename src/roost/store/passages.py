@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-EgressDecision = Literal["allowed", "refused", "failed"]
+from roost.wire.egress import Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class EgressRow:
     method: str
     host: str
     port: int
-    decision: EgressDecision
+    decision: Decision
     reason: str
     """Why it was refused or failed; empty otherwise."""
     sent_bytes: int
@@ -30,7 +30,7 @@ class EgressRow:
 
 class EgressLog(Protocol):
     async def list(
-        self, session_id: str, *, before: int | None = None, decision: EgressDecision | None = None, limit: int
+        self, session_id: str, *, before: int | None = None, decision: Decision | None = None, limit: int
     ) -> list[EgressRow]:
         """Those with n < `before`, newest first."""
         ...

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from roost.store.protocols import Position
-
-WorkState = Literal["queued", "starting", "active", "stopping", "stopped"]
+from roost.wire.work import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +17,7 @@ class WorkRow:
     workspace_id: str
     environment_id: str
     session_id: str
-    state: WorkState
+    state: State
     created_at: str
     metadata: bytes
     polled_at: str | None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from roost.store.passages import EgressDecision, EgressRow
+from roost.store.passages import EgressRow
 from roost.store.sqlite.reader import Reader
+from roost.wire.egress import Decision
 
 _N_MAX = (1 << 63) - 1
 
@@ -15,7 +16,7 @@ class SqliteEgressLog:
         self._reader = reader
 
     async def list(
-        self, session_id: str, *, before: int | None = None, decision: EgressDecision | None = None, limit: int
+        self, session_id: str, *, before: int | None = None, decision: Decision | None = None, limit: int
     ) -> list[EgressRow]:
         place = _N_MAX if before is None else before
         rows = await self._reader.far(

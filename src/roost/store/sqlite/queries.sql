@@ -1,5 +1,5 @@
--- Every query has a name and one sentence that says what it is for. `{object}`, `{session}`, `{key}` and `{work}` stand
--- for the columns of ObjectRow, SessionRow, KeyRow and WorkRow, in the order of their fields.
+-- Every query has a name and one sentence that says what it is for. `{object}`, `{session}`, `{key}`, `{egress}` and
+-- `{work}` stand for the columns of ObjectRow, SessionRow, KeyRow, EgressRow and WorkRow, in the order of their fields.
 
 -- name: fence
 -- One row while the session's epoch is still the writer's.
